@@ -23,6 +23,7 @@ from milvus_vault.errors import (
     BackupDamagedError,
     BackupExistsError,
     BackupInProgressError,
+    BackupInUseError,
     BackupNotExportableError,
     BackupNotFoundError,
     BucketNotLockableError,
@@ -358,6 +359,9 @@ class TestOtherEtags:
         first.prepare()
         with pytest.raises(CopyInProgressError, match="execution first copies to s3://archive/exports/team since"):
             second.prepare()
+        # It waits for up to a day, with the backup that it is to copy.
+        with pytest.raises(BackupInUseError, match="second"):
+            Catalogue(store, BUCKET, PREFIX).check_deletable("next", FakeExecutions())
         first.copy()
         first.publish()
         second.executions = FakeExecutions(first="SUCCEEDED")
@@ -527,7 +531,7 @@ class TestKilled:
         assert plan.export is not None
         other = plan.export.model_copy(update={"marker_sha256": "0" * 64})
         copy.run.write(PLAN, plan.model_copy(update={"export": other}))
-        with pytest.raises(BackupNotFoundError, match="was deleted while this run began"):
+        with pytest.raises(BackupNotFoundError, match="was deleted, or made anew, since this run began"):
             copy.publish()
 
     def test_a_prune_leaves_a_backup_that_is_copied(self, store: InMemoryObjectStore) -> None:

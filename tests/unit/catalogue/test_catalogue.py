@@ -485,6 +485,30 @@ def test_a_hold_that_meets_a_deletion_is_refused_and_leaves_nothing(store: InMem
     assert catalogue(store).hold("nightly_1") is None
 
 
+def test_a_hold_that_meets_a_deletion_leaves_the_one_that_it_was_to_replace(store: InMemoryObjectStore) -> None:
+    """The prune withdraws for the older one, or has died at its tombstone: the next one must find a hold as well."""
+    add(store, "nightly_1")
+    older = catalogue(store).place_hold("nightly_1", Hold(reason="audit"), "me")
+    store.put(BUCKET, tombstone_key(PREFIX, "nightly_1"), b"{}")
+    with pytest.raises(BackupNotFoundError, match="being deleted"):
+        catalogue(store).place_hold("nightly_1", Hold(reason="another audit"), "me")
+    assert catalogue(store).hold("nightly_1") == older
+
+
+def test_a_hold_that_comes_when_the_deletion_is_through_is_refused(store: InMemoryObjectStore) -> None:
+    add(store, "nightly_1")
+
+    def delete_meanwhile(operation: str, _bucket: str, key: str) -> None:
+        if operation == "put" and "/holds/" in key:
+            store.before = lambda *_: None
+            store.delete(BUCKET, [key for key in store.buckets[BUCKET] if "nightly_1" in key])
+
+    store.before = delete_meanwhile
+    with pytest.raises(BackupNotFoundError, match="nightly_1"):
+        catalogue(store).place_hold("nightly_1", Hold(), "me")
+    assert catalogue(store).hold("nightly_1") is None
+
+
 def newest(store: InMemoryObjectStore, *schedules: str) -> dict[str, str]:
     """Return the name of the newest success of each schedule."""
     return {name: found.name for name, found in catalogue(store).newest_complete(schedules).items()}

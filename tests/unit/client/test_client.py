@@ -1,13 +1,19 @@
 """The client asks as the API wants to be asked, repeats only what may be repeated, and names every error."""
 
 import json
+import socket
+import ssl
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import boto3
 import pytest
+from urllib3 import ProxyManager
 
 from milvus_vault.client import VaultClient, transport, waiting
 from milvus_vault.errors import (
@@ -21,6 +27,7 @@ from milvus_vault.errors import (
 )
 from milvus_vault.model.requests import BackupRequest
 from milvus_vault.model.resources import FailedCollection, Run
+from tests.support.certificates import Authority
 from tests.support.fake_api import Answer, FakeApi, backup, problem, stages
 
 
@@ -246,6 +253,17 @@ def test_a_proxy_that_does_not_answer_is_told_of(monkeypatch: pytest.MonkeyPatch
         VaultClient("http://vault.invalid", session()).get_backup("b")
 
 
+@pytest.mark.parametrize("near", ["2001:db8::1", "vault.invalid", "vault.invalid:8443"])
+def test_a_host_that_the_environment_names_without_a_proxy_is_asked_itself(
+    monkeypatch: pytest.MonkeyPatch, near: str
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", near)
+    host = "[2001:db8::1]" if near == "2001:db8::1" else "somebody@vault.invalid" if near == "vault.invalid" else near
+    assert not isinstance(transport._http(f"http://{host}/live"), ProxyManager)
+    assert isinstance(transport._http("http://another.invalid/live"), ProxyManager)
+
+
 def test_a_proxy_of_the_environment_is_used_with_its_login(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
     address = urlsplit(api.url)
     monkeypatch.setenv("http_proxy", f"alice:p%40ss@{address.netloc}")
@@ -294,6 +312,72 @@ def test_something_else_at_the_address_is_told(api: FakeApi, client: VaultClient
 
     with pytest.raises(ApiUnavailableError, match="does not answer as Milvus Vault's API does"):
         client.get_backup("b")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(200, b"<html>Sign in to the Wi-Fi</html>"),
+        Answer(301, headers={"Location": "https://elsewhere.invalid/live"}),
+        Answer(302, b"<html>Sign in first</html>", headers={"Location": "https://login.invalid/"}),
+    ],
+)
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda client: client.lift_hold("b"),
+        lambda client: client.stop_run("backup-1"),
+        lambda client: client.delete_schedule("nightly"),
+    ],
+)
+def test_what_the_api_did_not_do_is_not_taken_for_done(
+    api: FakeApi, client: VaultClient, change: Callable[[VaultClient], None], answer: Answer
+) -> None:
+    api.answers = [answer]
+
+    with pytest.raises(ApiUnavailableError, match=f"{answer.status}|does not answer as Milvus Vault's API does"):
+        change(client)
+
+    assert len(api.asked) == 1
+
+
+def test_a_report_that_lies_elsewhere_is_not_taken_for_one(api: FakeApi, client: VaultClient) -> None:
+    api.answers = [Answer(307, b"<Error><Code>TemporaryRedirect</Code></Error>", headers={"Location": api.url})]
+
+    with pytest.raises(ApiUnavailableError, match="status 307"):
+        client.download(f"{api.url}/report.html")
+
+
+def test_stopping_a_run_is_not_repeated_after_an_answer_that_broke_under_tls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is wrong with TLS may be the handshake, before anything was sent, and the answer as well."""
+    authority = Authority(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.make("server"))
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(authority.certificate))
+    monkeypatch.setattr("milvus_vault.client.transport.time.sleep", lambda _: None)
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    with listening.accept()[0] as connection:
+                        wrapped = context.wrap_socket(connection, server_side=True)
+                        asked.append(wrapped.recv(65536).partition(b"\r\n")[0])
+                        with socket.socket(fileno=wrapped.detach()) as bare:
+                            bare.sendall(b"HTTP/1.1 502 of a proxy that knows no TLS\r\n\r\n")
+
+        thread = Thread(target=serve)
+        thread.start()
+        try:
+            with pytest.raises(ApiUnavailableError, match="SSL"):
+                VaultClient(f"https://localhost:{listening.getsockname()[1]}/live", session()).stop_run("backup-1")
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join()
+    assert asked == [b"DELETE /live/runs/backup-1 HTTP/1.1"]
 
 
 def test_fields_of_a_newer_api_are_ignored(api: FakeApi, client: VaultClient) -> None:

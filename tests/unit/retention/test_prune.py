@@ -7,6 +7,7 @@ from itertools import chain, repeat
 import pytest
 
 from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.remains import check_stays
 from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.catalogue.describe import summary_of
@@ -16,6 +17,7 @@ from milvus_vault.errors import (
     BackupInUseError,
     BackupNotFoundError,
     InvalidRequestError,
+    RunTakenOverError,
     StorageAccessDeniedError,
     StorageUnavailableError,
 )
@@ -210,7 +212,13 @@ def test_the_marker_goes_before_anything_else_and_the_claim_last(store: InMemory
     deleted: list[str] = []
     prune = pruner(store)
     prune.plan()
-    store.before = lambda operation, _bucket, key: deleted.append(key) if operation == "delete" else None
+
+    def note(operation: str, bucket: str, key: str) -> None:
+        # Before it writes a tombstone it deletes the one that is not there.
+        if operation == "delete" and key in store.buckets[bucket]:
+            deleted.append(key)
+
+    store.before = note
     prune.delete()
     assert deleted[0] == BackupLayout(PREFIX, "night_3").marker
     assert deleted[-2:] == [tombstone_key(PREFIX, "night_3"), f"{PREFIX}/.runs/backup-night_3/claim.json"]
@@ -461,3 +469,59 @@ def test_the_outcome_says_how_much_was_freed(store: InMemoryObjectStore) -> None
     size_bytes = execution.plan().deletions[0].size_bytes
     assert execution.delete()
     assert execution.run.read(outcome_name(0), Outcome).size_bytes == size_bytes > 0
+
+
+@pytest.mark.parametrize("denied", ["", "night_3/meta/backup_meta.json"])
+def test_nobody_is_kept_from_a_backup_that_may_not_be_deleted(store: InMemoryObjectStore, denied: str) -> None:
+    """A policy of the bucket that denies it, be it of all or of the backup, is not to make the backup vanish."""
+    prune = pruner(store)
+    prune.plan()
+
+    def deny(operation: str, _bucket: str, key: str) -> None:
+        if operation == "delete" and denied in key:
+            msg = "denied"
+            raise StorageAccessDeniedError(msg)
+
+    store.before = deny
+    assert prune.delete()
+
+    assert prune.outcome() == ("failed", "StorageAccessDeniedError")
+    assert "night_3" in [entry.name for entry in prune.catalogue.entries(adopt=False)]
+    start_restore(store, "night_3")
+    check_stays(store, BUCKET, BackupLayout(PREFIX, "night_3"), prune.plan().deletions[0].marker_etag)
+
+
+@pytest.mark.parametrize("status", ["ABORTED", "TIMED_OUT", "FAILED"])
+def test_a_prune_that_was_stopped_begins_no_other_deletion(store: InMemoryObjectStore, status: str) -> None:
+    """Its function goes on for up to 15 minutes: whoever has stopped it wants the backups that are left."""
+    prune = pruner(store)
+    prune.plan()
+    assert prune.delete(0)
+    prune.executions.statuses["prune"] = status
+    before = dict(store.buckets[BUCKET])
+
+    with pytest.raises(RunTakenOverError, match="prune"):
+        prune.delete(1)
+
+    assert store.buckets[BUCKET] == before
+
+
+def test_a_prune_that_was_stopped_at_its_end_takes_nothing_from_who_makes_the_backup_anew(
+    store: InMemoryObjectStore,
+) -> None:
+    prune = pruner(store)
+    prune.plan()
+    anew = Workspace(store, BUCKET, PREFIX, "backup-night_3")
+
+    def begin_anew(operation: str, _bucket: str, key: str) -> None:
+        if operation == "delete" and "/holds/" in key:
+            store.before = lambda *_: None
+            executions = FakeExecutions(prune="ABORTED")
+            Claims(store, executions, BUCKET, execution_arn="anew", run=anew.run).take(anew.key("claim.json"))
+            store.put(BUCKET, anew.key("plan.json"), b"{}")
+
+    store.before = begin_anew
+    prune.delete()
+
+    assert prune.outcome() == ("failed", "RunTakenOverError")
+    assert set(anew.names()) == {"plan.json", "claim.json"}

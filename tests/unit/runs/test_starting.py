@@ -49,3 +49,19 @@ def test_a_run_is_stopped_once() -> None:
         stop_run(found, "backup-key", "enough")
     with pytest.raises(RunNotFoundError):
         stop_run(found, "backup-other", "enough")
+
+
+@pytest.mark.parametrize(("status", "said"), [("SUCCEEDED", "succeeded"), ("FAILED", "failed")])
+def test_a_run_that_ends_while_it_is_being_stopped_is_not_said_to_be_stopped(
+    monkeypatch: pytest.MonkeyPatch, status: str, said: str
+) -> None:
+    states = FakeMachines()
+    start(machines(states), "prune", REQUEST, "key")
+
+    def end_first(execution_arn: str, _cause: str) -> None:
+        # Step Functions takes a stop of what has ended, and changes nothing.
+        states.found[execution_arn] = states.found[execution_arn].model_copy(update={"status": status})
+
+    monkeypatch.setattr(states, "stop", end_first)
+    with pytest.raises(RunEndedError, match=f"has ended: {said}"):
+        stop_run(machines(states), "prune-key", "enough")

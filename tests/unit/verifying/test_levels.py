@@ -1,6 +1,7 @@
 """What each level of a verification finds, counts and remembers."""
 
 import hashlib
+import json
 from base64 import b64encode
 from collections import Counter
 from dataclasses import replace
@@ -37,7 +38,7 @@ from milvus_vault.workspace import Workspace
 from tests.support.memory_store import InMemoryObjectStore
 from tests.unit.archive.samples import BUCKET, PREFIX, golden_store
 from tests.unit.test_claims import FakeExecutions
-from tests.unit.verifying.logs import NOW, backup, batches_of, contents, other_values_of, verify
+from tests.unit.verifying.logs import LAYOUT, NOW, backup, batches_of, contents, other_values_of, verify
 
 OBJECTS = contents()
 BYTES = sum(map(len, OBJECTS.values()))
@@ -157,6 +158,73 @@ def test_a_backup_that_a_prune_deletes_between_the_listing_and_the_reading_is_no
     assert CatalogueKeys(PREFIX).verification("books") not in store.buckets[BUCKET]
 
 
+@pytest.mark.parametrize("level", ["quick", "checksum", "deep"])
+def test_a_backup_that_was_made_anew_meanwhile_is_not_called_what_the_one_before_was(
+    store: InMemoryObjectStore, level: VerifyLevel
+) -> None:
+    backup(store, checksums=SUMS)
+    steps = iter([True])
+
+    def make_anew(operation: str, _bucket: str, key: str) -> None:
+        if operation == "list_objects" and "/binlogs/" in key and next(steps, False):
+            store.before = lambda *_: None
+            other = json.loads(store.get(BUCKET, LAYOUT.marker)) | {"id": "another"}
+            store.put(BUCKET, LAYOUT.marker, json.dumps(other).encode())
+
+    store.before = make_anew
+    with pytest.raises(BackupNotFoundError, match="made anew"):
+        verify(store, level=level)
+    assert CatalogueKeys(PREFIX).verification("books") not in store.buckets[BUCKET]
+
+
+@pytest.mark.parametrize("is_of_contents", [True, False])
+def test_what_another_one_finds_and_writes_down_meanwhile_stays(
+    store: InMemoryObjectStore, *, is_of_contents: bool
+) -> None:
+    """The last to end is not the last to look: what it has seen may be of before the damage."""
+    keys = backup(store)
+
+    def damage_and_verify(operation: str, _bucket: str, key: str) -> None:
+        # All objects were read.
+        if operation == "put" and key.endswith("/verify-1/check/done-0.json"):
+            store.before = lambda *_: None
+            whole = store.buckets[BUCKET][keys[OTHER]]
+            if is_of_contents:
+                change_below_s3(store, keys[OTHER], flip(OBJECTS[OTHER]))
+            else:
+                store.delete(BUCKET, [keys[OTHER]])
+            assert verify(store, run="verify-2", level="deep").status == "damaged"
+            # It is mended, so that only what is written down tells of it.
+            store.buckets[BUCKET][keys[OTHER]] = whole
+
+    store.before = damage_and_verify
+    found = verify(store, level="deep")
+
+    assert (found.status, found.problem_count) == ("damaged", 1)
+    assert "verify-2" in found.cause
+    assert keys[OTHER] in Catalogue(store, BUCKET, PREFIX).get("books").damage
+    assert verify(store, run="verify-3", level="deep").status == "intact"
+    assert Catalogue(store, BUCKET, PREFIX).get("books").damage == ""
+
+
+def test_what_a_deep_one_reads_as_it_should_be_no_quick_one_brings_back_that_ends_meanwhile(
+    store: InMemoryObjectStore,
+) -> None:
+    keys = backup(store)
+    change_below_s3(store, keys[ONE], flip(OBJECTS[ONE]))
+    assert verify(store, level="deep").status == "damaged"
+    change_below_s3(store, keys[ONE], OBJECTS[ONE])
+
+    def verify_quickly(operation: str, _bucket: str, key: str) -> None:
+        if operation == "put" and key.endswith("/verify-2/check/done-0.json"):
+            store.before = lambda *_: None
+            assert verify(store, run="verify-3").status == "damaged"
+
+    store.before = verify_quickly
+    assert verify(store, run="verify-2", level="deep").status == "intact"
+    assert remembered(store).damaged_contents == {}
+
+
 def test_what_is_missing_or_changed_is_not_read(store: InMemoryObjectStore) -> None:
     keys = backup(store)
     store.delete(BUCKET, [keys[ONE]])
@@ -201,6 +269,18 @@ def test_damage_of_contents_stays_until_a_deep_verification_reads_them_as_they_s
     assert again.status == "intact"
     assert again.read_count < len(keys)
     assert remembered(store).damaged_contents == {}
+
+
+def test_damage_of_contents_stays_where_a_deep_verification_cannot_read_them(store: InMemoryObjectStore) -> None:
+    keys = backup(store)
+    change_below_s3(store, keys[ONE], flip(OBJECTS[ONE]))
+    assert verify(store, level="deep").status == "damaged"
+
+    store.archived.add(keys[ONE])
+    assert verify(store, run="verify-2", level="deep").status == "damaged"
+    store.archived.clear()
+
+    assert verify(store, run="verify-3").status == "damaged"
 
 
 def test_of_an_object_in_the_pool_the_next_backup_is_told(store: InMemoryObjectStore) -> None:

@@ -17,6 +17,7 @@ from milvus_vault.errors import (
     BackupFormatError,
     BackupInProgressError,
     BackupNotFoundError,
+    RunTakenOverError,
     VaultError,
 )
 from milvus_vault.model.requests import ScheduleTag
@@ -333,3 +334,30 @@ def test_a_repair_is_done_once(store: InMemoryObjectStore) -> None:
     store.delete(BUCKET, [LAYOUT.marker])
     assert repair(store) == first
     assert LAYOUT.marker not in store.buckets[BUCKET]
+
+
+@pytest.mark.parametrize("lost", ["marker", "manifest", "documents"])
+def test_a_repair_that_was_stopped_writes_nothing_over_what_its_successor_does(
+    store: InMemoryObjectStore, lost: str
+) -> None:
+    """Its function goes on: beside a prune that deletes the backup since, a new marker would promise what is gone."""
+    gone = {
+        "marker": [LAYOUT.marker],
+        "manifest": [LAYOUT.manifest],
+        "documents": [key for key in contents(store) if "/meta/vault/" in key],
+    }
+    store.delete(BUCKET, gone[lost])
+
+    def take_over(operation: str, _bucket: str, key: str) -> None:
+        if operation == "get" and key == LAYOUT.manifest:
+            store.before = lambda *_: None
+            Claims(store, FakeExecutions(me="ABORTED"), BUCKET, execution_arn="prune", run="prune-1").take(CLAIM)
+            store.delete(BUCKET, [LAYOUT.marker])
+
+    store.before = take_over
+    with pytest.raises(RunTakenOverError, match="prune"):
+        repair(store)
+
+    assert LAYOUT.marker not in store.buckets[BUCKET]
+    assert (LAYOUT.manifest in store.buckets[BUCKET]) is (lost == "marker")
+    assert Claim.model_validate_json(store.get(BUCKET, CLAIM)).execution_arn == "prune"

@@ -51,7 +51,9 @@ def check_stays(store: ObjectStore, bucket: str, layout: BackupLayout, etag: str
 
 def deleted_meanwhile(name: str) -> BackupNotFoundError:
     """Return the error for a backup that was there when a run began to read it."""
-    return BackupNotFoundError(f"backup '{name}' was deleted while this run began", hint="Use another backup.")
+    return BackupNotFoundError(
+        f"backup '{name}' was deleted, or made anew, since this run began", hint="Use another backup."
+    )
 
 
 def is_there(store: ObjectStore, bucket: str, key: str) -> bool:

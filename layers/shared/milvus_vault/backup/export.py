@@ -150,8 +150,8 @@ class ExportPreparation:
     def prepare(self) -> BackupPlan | None:
         """Return what to do, or None where this very export is published already, as `is_published` tells.
 
-        Raises what is wrong with the request or the original, and then gives its claims back. Safe to repeat: what it
-        has written of a collection is not looked at again.
+        Raises what is wrong with the request or the original, and then gives its claims back, unless it passes. Safe to
+        repeat: what it has written of a collection is not looked at again.
         """
         destination = self._destination
         claims, elsewhere = self._claims(self.run.bucket), self._claims(destination.bucket)
@@ -179,9 +179,12 @@ class ExportPreparation:
                 # A prune that died left it, with objects that VerifyCopy deletes. One that lives would hold the claim.
                 self._store.delete(self.run.bucket, [tombstone_key(self.run.prefix, self._layout.name)])
             return self._write(manifest)
-        except VaultError:
+        except VaultError as err:
             elsewhere.give_back()
-            claims.give_back()
+            # After a failure that passes, and while it stands in line, the next call goes on: no prune is to delete
+            # the original until then.
+            if not err.retryable:
+                claims.give_back()
             raise
 
     def _is_published(self, claims: Claims) -> bool:

@@ -284,18 +284,27 @@ class Catalogue:
 
         Raises `BackupNotFoundError`, and `InvalidRequestError` for one that would have run out already.
         """
-        check_backup_exists(self._store, self._bucket, BackupLayout(self._prefix, name))
+        layout = BackupLayout(self._prefix, name)
+        check_backup_exists(self._store, self._bucket, layout)
         now = self._clock()
         if hold.until is not None and hold.until <= now:
             msg = f"a hold of backup '{name}' until {utc_second(hold.until)} has ended: it is {utc_second(now)}"
             raise InvalidRequestError(msg, hint="Give a time to come; without one it holds until somebody lifts it.")
+        key = self._keys.hold(name)
+        older = self._body(key)
         state = HoldState(reason=hold.reason, until=hold.until, since=now, by=by)
-        self._store.put(self._bucket, self._keys.hold(name), seal(state))
+        self._store.put(self._bucket, key, seal(state))
         try:
-            # A prune looks for holds after it has written its tombstone: one of the two sees the other.
+            # A prune looks for holds after it has written its tombstone: one of the two sees the other. One that is
+            # through has removed its tombstone, and the backup before that.
             check_not_being_deleted(self._store, self._bucket, self._prefix, name)
+            check_backup_exists(self._store, self._bucket, layout)
         except BackupNotFoundError:
-            self._store.delete(self._bucket, [self._keys.hold(name)])
+            if older is None:
+                self._store.delete(self._bucket, [key])
+            else:
+                # For this one the prune withdraws, or the next one, where that has died.
+                self._store.put(self._bucket, key, older)
             raise
         return state
 
@@ -570,8 +579,12 @@ class Catalogue:
 
     def _find[T: BaseModel](self, key: str, model: type[T]) -> T | None:
         """Return a document; None where there is none. Raises `ValueError` for one that is not what was written."""
+        body = self._body(key)
+        return None if body is None else model.model_validate_json(unseal(body))
+
+    def _body(self, key: str) -> bytes | None:
         try:
-            return model.model_validate_json(unseal(self._store.get(self._bucket, key)))
+            return self._store.get(self._bucket, key)
         except ObjectNotFoundError:
             return None
 

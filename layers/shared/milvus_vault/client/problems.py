@@ -15,7 +15,7 @@ def error_of(status: int, content: bytes, address: str) -> VaultError:
     """Return the error that an answer stands for: the leaf that its problem document names, where it has one.
 
     Args:
-        status: the answer's status, 400 or higher.
+        status: the answer's status, which is none of success.
         content: its body.
         address: of the API, for the message.
     """

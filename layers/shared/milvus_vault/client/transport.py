@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError, SSLError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError
 
 from milvus_vault import __version__
 from milvus_vault.client.caller import Caller
@@ -44,8 +44,13 @@ _PASSING = {
     HTTPStatus.SERVICE_UNAVAILABLE,
     HTTPStatus.GATEWAY_TIMEOUT,
 }
-# No connection was made, so nothing was sent.
-_NEVER_SENT = (ConnectTimeoutError, NewConnectionError, ProxyError, SSLError)
+# No connection was made, so nothing was sent. What is wrong with TLS may be the answer.
+_NEVER_SENT = (ConnectTimeoutError, NewConnectionError, ProxyError)
+
+
+def _is_success(answer: urllib3.BaseHTTPResponse) -> bool:
+    """Return whether what was asked for was done: the API sends nobody elsewhere, and whoever does is not the API."""
+    return HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES
 
 
 def _passes(status: int, error: VaultError) -> bool:
@@ -66,8 +71,10 @@ def _http(url: str) -> urllib3.PoolManager:
     settings: dict[str, Any] = {"timeout": _TIMEOUT, "maxsize": _CONNECTIONS}
     if address.scheme == "https":
         settings["ca_certs"] = _certificates()
-    # A proxy cannot reach this machine's own servers.
-    is_near = address.hostname in _LOOPBACK or proxy_bypass(address.netloc)
+    host = address.hostname or ""
+    # A proxy cannot reach this machine's own servers. Hosts that are to have none are named with or without a port, and
+    # addresses of IPv6 without brackets.
+    is_near = host in _LOOPBACK or proxy_bypass(host) or proxy_bypass(address.netloc)
     proxy = "" if is_near else getproxies().get(address.scheme, "")
     if not proxy:
         return urllib3.PoolManager(**settings)
@@ -178,7 +185,7 @@ class Transport:
                 hint = "See the AWS credentials, the idempotency key and the proxy of the environment."
                 raise InvalidRequestError(msg, hint=hint) from None
             else:
-                if answer.status < HTTPStatus.BAD_REQUEST:
+                if _is_success(answer):
                     return answer.data
                 error = error_of(answer.status, answer.data, self.url)
                 may_repeat = is_repeatable or answer.status == HTTPStatus.TOO_MANY_REQUESTS
@@ -198,7 +205,7 @@ class Transport:
         except HTTPError as err:
             msg = f"{url} cannot be reached: {_said(err)}"
             raise ApiUnavailableError(msg) from err
-        if answer.status >= HTTPStatus.BAD_REQUEST:
+        if not _is_success(answer):
             msg = f"{url} answers with status {answer.status}"
             raise ApiUnavailableError(
                 msg,

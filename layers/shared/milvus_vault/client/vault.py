@@ -171,7 +171,7 @@ class VaultClient:
 
     def lift_hold(self, name: str) -> None:
         """Allow again to delete a backup; nothing happens where it has no hold. Raises BackupNotFoundError."""
-        self._transport.request("DELETE", f"/backups/{_backup(name)}/hold")
+        self._delete(f"/backups/{_backup(name)}/hold")
 
     def restore(self, request: RestoreRequest, *, idempotency_key: str = "") -> Started:
         """Start a restore. Raises BackupNotFoundError, CollectionNotFoundError or CollectionExistsError."""
@@ -244,7 +244,7 @@ class VaultClient:
 
     def stop_run(self, run_id: str) -> None:
         """Stop a run. Raises RunNotFoundError or RunEndedError."""
-        self._transport.request("DELETE", f"/runs/{_part(run_id)}")
+        self._delete(f"/runs/{_part(run_id)}")
 
     def wait_for_run(
         self,
@@ -288,7 +288,7 @@ class VaultClient:
 
     def delete_schedule(self, name: str) -> None:
         """Delete a schedule; its backups stay. Raises ScheduleNotFoundError or ScheduleManagedError."""
-        self._transport.request("DELETE", f"/schedules/{_part(name)}")
+        self._delete(f"/schedules/{_part(name)}")
 
     def list_collections(
         self, *, database: str = "", sizes: bool = False, page_size: int = MAX_PAGE
@@ -352,12 +352,19 @@ class VaultClient:
             # A newer API may tell more than this client knows.
             answered: Answer = TypeAdapter(answer).validate_json(content, extra="ignore")
         except ValidationError as err:
-            msg = f"{self.url}{path} does not answer as Milvus Vault's API does: {': '.join(next(wrong_fields(err)))}"
-            raise ApiUnavailableError(
-                msg,
-                hint="See that the address is the stack's output ApiUrl, and that the client is not too old for it.",
-            ) from err
+            raise self._something_else(path, ": ".join(next(wrong_fields(err)))) from err
         return answered
+
+    def _delete(self, path: str) -> None:
+        """Delete what the API deletes at once, of which it says nothing: who says something is not the API."""
+        if self._transport.request("DELETE", path):
+            raise self._something_else(path, "there was nothing to say")
+
+    def _something_else(self, path: str, what: str) -> ApiUnavailableError:
+        return ApiUnavailableError(
+            f"{self.url}{path} does not answer as Milvus Vault's API does: {what}",
+            hint="See that the address is the stack's output ApiUrl, and that the client is not too old for it.",
+        )
 
     def _pages[Item: Model](
         self, path: str, page_type: type[Page[Item]], page_size: int, query: Mapping[str, str]

@@ -174,9 +174,11 @@ class DatasetPreparation:
             claims.take_own(self._reading.key(CLAIM))
             check_stays(self._store, self.run.bucket, self._original, etag)
             plan = self._plan(manifest, archive, chosen, etag)
-        except VaultError:
+        except VaultError as err:
             there.give_back()
-            claims.give_back()
+            # After a failure that passes the next call goes on: no prune is to delete the original until then.
+            if not err.retryable:
+                claims.give_back()
             raise
         return self._conclude(plan)
 

@@ -15,7 +15,7 @@ from milvus_vault.archive.remains import has_lost_its_marker, marker_etag
 from milvus_vault.archive.sealing import seal
 from milvus_vault.archive.tombstones import Tombstone, has_begun, is_being_deleted, tombstone_key
 from milvus_vault.catalogue import Catalogue
-from milvus_vault.claims import CLAIM, ClaimHeldError, Claims, check_owner
+from milvus_vault.claims import CLAIM, DIED, ClaimHeldError, Claims, check_owner
 from milvus_vault.copying.pacer import Pacer
 from milvus_vault.copying.verify import DELETE_AT_A_TIME
 from milvus_vault.deleting import STOP_SECONDS, delete_batches, deletion_pacer
@@ -26,6 +26,7 @@ from milvus_vault.errors import (
     BackupInUseError,
     BackupLockedError,
     InvalidRequestError,
+    RunTakenOverError,
     VaultError,
 )
 from milvus_vault.model.names import attempt_of, backup_run, named_run
@@ -77,10 +78,14 @@ class BackupDeletion:
 
         A hold, a lock, a running restore and a running backup or prune of the name make it skip the backup, and a
         policy's deletion is skipped where the reasons for it can no longer be proven. Safe to repeat; a later execution
-        may continue it.
+        may continue it. Raises `RunTakenOverError` where the execution has ended, and what passes.
         """
         if self.run.find(outcome_name(self.index), Outcome) is not None:
             return True
+        # A function goes on for up to 15 minutes, and who has stopped its execution wants what is left.
+        if (status := self.executions.status(self.plan.execution_arn)) in DIED:
+            msg = f"execution {self.plan.execution_arn} has ended ({status}), and deletes nothing more"
+            raise RunTakenOverError(msg, hint="Start another prune if need be.")
         try:
             is_done = self._delete()
         except _REASONS_TO_SKIP as err:
@@ -163,6 +168,8 @@ class BackupDeletion:
             self._check_proven()
         tombstone = Tombstone(backup_name=name, execution_arn=self.plan.execution_arn, since=self.now)
         key = tombstone_key(self.run.prefix, name)
+        # Who may not delete anything finds out before anybody is kept from the backup.
+        store.delete(bucket, [key])
         store.put(bucket, key, seal(tombstone))
         try:
             self.catalogue.check_deletable(name, self.executions)
@@ -172,7 +179,12 @@ class BackupDeletion:
         self._check_owner()
         # By this alone another execution goes on where there is no marker: else who died before may have seen a hold.
         store.put(bucket, key, seal(tombstone.model_copy(update={"is_decided": True})))
-        store.delete(bucket, [self._layout.marker])
+        try:
+            store.delete(bucket, [self._layout.marker])
+        except VaultError as err:
+            if not err.retryable and self._marker_exists():
+                store.delete(bucket, [key])
+            raise
         self.catalogue.forget(name)
 
     def _check_proven(self) -> None:
@@ -234,6 +246,8 @@ class BackupDeletion:
         self._check_owner()
         self.catalogue.forget_traces(self._deletion.name)
         files = [name for name in self._backup_run.names() if name != CLAIM]
+        # Where S3 is slow they may be a successor's by now.
+        self._check_owner()
         self._backup_run.delete(files)
         self.run.store.delete(self.run.bucket, [tombstone_key(self.run.prefix, self._deletion.name)])
         self._give_claim_back()

@@ -52,11 +52,15 @@ def stop_run(machines: Machines, wanted: str, cause: str) -> None:
     to end.
     """
     found = machines.describe(wanted)
-    if found.status != "RUNNING":
-        since = f" since {utc_second(found.ended_at)}" if found.ended_at else ""
-        msg = f"run {wanted} has ended: {STATUSES[found.status].replace('_', ' ')}{since}"
-        raise RunEndedError(msg, hint="Only a run that is running can be stopped.")
-    machines.states.stop(found.arn, cause)
+    if found.status == "RUNNING":
+        machines.states.stop(found.arn, cause)
+        # It may have ended first: Step Functions takes a stop of that as well, and changes nothing.
+        found = machines.describe(wanted)
+        if found.status in {"RUNNING", "ABORTED"}:
+            return
+    since = f" since {utc_second(found.ended_at)}" if found.ended_at else ""
+    msg = f"run {wanted} has ended: {STATUSES[found.status].replace('_', ' ')}{since}"
+    raise RunEndedError(msg, hint="Only a run that is running can be stopped.")
 
 
 def request_json(request: Model) -> str:

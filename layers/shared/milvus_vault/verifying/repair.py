@@ -47,7 +47,7 @@ from milvus_vault.archive.remains import marker_etag
 from milvus_vault.archive.tombstones import check_not_being_deleted
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.catalogue.describe import describe, summary_of
-from milvus_vault.claims import CLAIM, ClaimHeldError, Claims
+from milvus_vault.claims import CLAIM, Claim, ClaimHeldError, Claims, check_owner
 from milvus_vault.errors import (
     BackupDamagedError,
     BackupFormatError,
@@ -57,7 +57,7 @@ from milvus_vault.errors import (
 from milvus_vault.model.base import Model
 from milvus_vault.model.collections import DEFAULT_DATABASE, CollectionName
 from milvus_vault.model.locks import ObjectLock
-from milvus_vault.model.names import backup_run, named_run, short_hash
+from milvus_vault.model.names import attempt_of, backup_run, named_run, short_hash
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.model.readable import first_of
 from milvus_vault.model.requests import ScheduleTag
@@ -114,18 +114,18 @@ class BackupRepair:
         Raises:
             BackupNotFoundError: There is no such backup, or it is being deleted.
             BackupInProgressError: An execution works on the backup.
+            RunTakenOverError: This one was stopped, and another one works on the backup since.
             BackupFormatError: A newer release wrote it.
             BackupDamagedError: Nothing is left to mend it from.
         """
         done = self.run.find(REPAIRED, Repaired)
         if done is not None:
             return done
-        with_claim = replace(self.run, run=backup_run(self.layout.name))
         claims = Claims(
             self.run.store, self.executions, self.run.bucket, execution_arn=self.execution_arn, run=self.run.run
         )
         try:
-            before = claims.take(with_claim.key(CLAIM))
+            before = claims.take(self._backup_run.key(CLAIM))
         except ClaimHeldError as err:
             msg = f"{named_run(err.holder.execution_arn)} is working on backup '{self.layout.name}'"
             raise BackupInProgressError(msg, hint="Wait for it, and repair the backup then if need be.") from err
@@ -135,13 +135,31 @@ class BackupRepair:
             repaired = self._repair()
             self._tell_the_catalogue()
         finally:
-            # The run's own claim tells a later execution whether there is something to resume.
-            if before is not None and before.execution_arn != self.execution_arn:
-                with_claim.write(CLAIM, before)
-            else:
-                with_claim.delete([CLAIM])
+            self._give_claim_back(before)
         self.run.write(REPAIRED, repaired)
         return repaired
+
+    @property
+    def _backup_run(self) -> Workspace:
+        """Return the working files of the backup's own run, which has the claim of its name."""
+        return replace(self.run, run=backup_run(self.layout.name))
+
+    def _check_owner(self) -> None:
+        """Return if the claim is still ours: a function goes on when its execution was stopped, beside a successor.
+
+        Raises `RunTakenOverError`.
+        """
+        check_owner(self._backup_run, attempt_of(self.execution_arn))
+
+    def _give_claim_back(self, before: Claim | None) -> None:
+        held = self._backup_run.find(CLAIM, Claim)
+        if held is None or held.execution_arn != self.execution_arn:
+            return
+        # The run's own claim tells a later execution whether there is something to resume.
+        if before is not None and before.execution_arn != self.execution_arn:
+            self._backup_run.write(CLAIM, before)
+        else:
+            self._backup_run.delete([CLAIM])
 
     def _repair(self) -> Repaired:
         marker, body = self._find(self.layout.marker), self._find(self.layout.manifest)
@@ -332,6 +350,7 @@ class BackupRepair:
         if manifest is not None:
             # Beside a manifest no reader takes a backup for one of another tool.
             aside = self.layout.vault("manifest.damaged.json")
+            self._check_owner()
             self.run.store.put(self.run.bucket, aside, manifest)
             self.run.store.delete(self.run.bucket, [self.layout.manifest])
             lost.append(f"the manifest; what there was of it is {aside} now")
@@ -377,6 +396,7 @@ class BackupRepair:
                 max_weight=LISTS_AT_A_TIME_BYTES,
             )
         if is_new:
+            self._check_owner()
             self.run.store.put(self.run.bucket, self.layout.manifest, body, lock=lock)
         if manifest.is_incremental:
             use.publish()
@@ -403,6 +423,7 @@ class BackupRepair:
         """Write the marker where there is none, or in place of the one that was looked at."""
         store, bucket = self.run.store, self.run.bucket
         etag = marker_etag(store, bucket, self.layout)
+        self._check_owner()
         if etag is None:
             is_written = store.put_if_absent(bucket, self.layout.marker, body, lock=lock)
         else:

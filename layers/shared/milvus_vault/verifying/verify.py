@@ -4,7 +4,7 @@ At the level `quick` that is all. Otherwise it then writes down which objects Ch
 concludes when that is done.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +18,7 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.object_table import ObjectTable
 from milvus_vault.archive.pool import is_pooled
 from milvus_vault.archive.reader import check_backup_exists, read_archive, read_document, read_manifest, stored_objects
+from milvus_vault.archive.remains import deleted_meanwhile, marker_etag
 from milvus_vault.archive.sealing import seal
 from milvus_vault.archive.tombstones import check_not_being_deleted
 from milvus_vault.catalogue import Catalogue
@@ -149,10 +150,11 @@ class BackupVerification:
         claims = Claims(store, self.executions, bucket, execution_arn=self.execution_arn, run=self.run.run)
         claims.take_own(self.run.key(CLAIM))
         problems = []
+        etag = marker_etag(store, bucket, self.layout) or ""
         try:
             manifest = read_manifest(store, bucket, self.layout)
         except BackupDamagedError as err:
-            return VerifyProgress(problems=(err.message,))
+            return VerifyProgress(problems=(err.message,), marker_etag=etag)
         for expected in manifest.documents if manifest else ():
             try:
                 read_document(store, bucket, self.layout, expected)
@@ -163,12 +165,15 @@ class BackupVerification:
             lock = lock_to_prove(store, bucket, self.layout, manifest.lock, self.now)
         if manifest and lock:
             problems += islice(unlocked_documents(store, bucket, self.layout, manifest, lock), MAX_PROBLEMS)
-        earlier = self._earlier(manifest.finished_at if manifest else None)
+        last = self._last()
+        earlier = last if last and not (manifest and last.verified_at < manifest.finished_at) else None
         damaged = earlier.damaged_contents if earlier else {}
         return VerifyProgress(
             problems=tuple(problems),
             known_damage={key: text for key, text in damaged.items() if not is_pooled(key)},
             begun_at=self.now,
+            marker_etag=etag,
+            last_run=last.run if last else "",
             objects_total=sum(entry.object_count for entry in manifest.collections) if manifest else None,
             is_incremental=manifest is not None and manifest.is_incremental,
             next_position=earlier.next_position if earlier else 0,
@@ -176,12 +181,10 @@ class BackupVerification:
             lock=lock,
         )
 
-    def _earlier(self, finished_at: datetime | None) -> Verification | None:
-        """Return the last verification of this backup, if there is one that can be read."""
+    def _last(self) -> Verification | None:
+        """Return the last verification of a backup of this name, if there is one that can be read."""
         try:
-            return Catalogue(self.run.store, self.run.bucket, self.run.prefix).verification_of(
-                self.layout.name, finished_at
-            )
+            return Catalogue(self.run.store, self.run.bucket, self.run.prefix).verification(self.layout.name)
         except ValueError:
             return None
 
@@ -263,7 +266,10 @@ class BackupVerification:
         damaged = list(damaged_items(self.run, count))
         listing = self._sharers(item.key for item, _ in damaged)
         texts = {item.key: _shared(text, listing.get(item.key, ())) for item, text in damaged}
-        doubts = self._change_doubts(progress, found, damaged, listing, texts) if is_deep else progress.doubts
+        doubts, settled = progress.doubts, frozenset[str]()
+        if is_deep:
+            settled = self._read_again(progress, found)
+            doubts = self._change_doubts(progress, settled, damaged, listing, texts)
         return self._end(
             progress.model_copy(
                 update={
@@ -275,29 +281,39 @@ class BackupVerification:
                             "damaged": {key: texts[key] for key in found.damaged},
                         }
                     ),
-                    # All that is known was read again, but for what a listing finds wrong now.
-                    "known_damage": {} if is_deep else progress.known_damage,
+                    "known_damage": {
+                        key: text for key, text in progress.known_damage.items() if key not in settled | texts.keys()
+                    },
                     "doubts": doubts,
                     "problems": (*progress.problems, *(texts[key] for key in found.damaged), *found.unlocked)[
                         :MAX_PROBLEMS
                     ],
                     "archived": (*progress.archived, *found.archived)[:MAX_PROBLEMS],
                 }
-            )
+            ),
+            settled - texts.keys(),
         )
+
+    def _read_again(self, progress: VerifyProgress, found: CheckedBatch) -> frozenset[str]:
+        """Return which objects that were known to be damaged were looked at, if nothing was in the way of reading.
+
+        What is wrong with a segment shows only where all of its logs are read.
+        """
+        known = progress.known_damage.keys() | progress.doubts.keys()
+        is_all_read = not (progress.archived or found.archived)
+        return looked_at(self.run, progress.batch_count or 0, known) if is_all_read else frozenset()
 
     def _change_doubts(
         self,
         progress: VerifyProgress,
-        found: CheckedBatch,
+        read: Collection[str],
         damaged: Sequence[tuple[CheckItem, str]],
         listing: Mapping[str, Sequence[str]],
         texts: Mapping[str, str],
     ) -> dict[str, Doubt]:
         """Write down what was found of objects of the pool; return the doubts that stay as they were.
 
-        A doubt is settled where its object was read as it should be, and nothing was in the way of reading: what is
-        wrong with a segment shows only where all of its logs are read.
+        A doubt is settled where its object was read as it should be.
         """
         new = {
             item.key: Doubt(
@@ -311,10 +327,8 @@ class BackupVerification:
             if is_pooled(item.key)
         }
         known = progress.doubts.keys() - new.keys()
-        is_all_read = not (progress.archived or found.archived)
-        read = looked_at(self.run, progress.batch_count or 0, known) if is_all_read else frozenset[str]()
-        self._doubts.change(new, {key: progress.doubts[key] for key in read})
-        return {key: progress.doubts[key] for key in known - read}
+        self._doubts.change(new, {key: progress.doubts[key] for key in known.intersection(read)})
+        return {key: progress.doubts[key] for key in known.difference(read)}
 
     def _sharers(self, keys: Iterable[str]) -> Mapping[str, Sequence[str]]:
         """Return the names of the other backups that list some objects of the pool."""
@@ -329,17 +343,47 @@ class BackupVerification:
             lambda: self.seconds_left() >= STOP_SECONDS,
         )
 
-    def _end(self, progress: VerifyProgress) -> VerifyProgress:
-        known = [f"{text} (found by an earlier deep verification)" for text in progress.known_damage.values()]
-        doubts = [doubt.of_another for doubt in progress.doubts.values()]
-        problems = tuple(dict.fromkeys((*progress.problems, *known, *doubts)))[:MAX_PROBLEMS]
-        if problems:
-            # What is missing may just have been deleted.
-            check_not_being_deleted(self.run.store, self.run.bucket, self.run.prefix, self.layout.name)
-            check_backup_exists(self.run.store, self.run.bucket, self.layout)
-        ended = progress.model_copy(update={"is_done": True, "problems": problems})
+    def _end(self, progress: VerifyProgress, settled: Collection[str] = ()) -> VerifyProgress:
+        """Write down what was found; `settled` are objects of which known damage was not found again."""
+        other = self._ended_meanwhile(progress)
+        if other is not None:
+            # What was known before it has carried on.
+            known = {
+                key: text
+                for key, text in other.damaged_contents.items()
+                if not (is_pooled(key) or key in settled or key in progress.checked.damaged)
+            }
+            progress = progress.model_copy(update={"known_damage": known})
+        if other is not None and other.status == "damaged":
+            # It may have looked at what this one had looked at already.
+            mended = tuple(text for key, text in other.damaged_contents.items() if key in settled)
+            found = [text for text in other.problems if not text.startswith(mended)]
+            earlier = [f"{text} (found by {other.run}, which ended meanwhile)" for text in found]
+        else:
+            earlier = [f"{text} (found by an earlier deep verification)" for text in progress.known_damage.values()]
+        problems = [*progress.problems, *earlier]
+        problems += [doubt.of_another for doubt in progress.doubts.values()]
+        self._check_stays(progress)
+        ended = progress.model_copy(update={"is_done": True, "problems": tuple(dict.fromkeys(problems))[:MAX_PROBLEMS]})
         self.run.write(PROGRESS, ended)
         return ended
+
+    def _ended_meanwhile(self, progress: VerifyProgress) -> Verification | None:
+        """Return the verification that was remembered since this one began."""
+        last = self._last() if progress.last_run is not None else None
+        return last if last and last.run not in {progress.last_run, self.run.run} else None
+
+    def _check_stays(self, progress: VerifyProgress) -> None:
+        """Return if it is still this backup: what is missing may just have been deleted, or what is there be another's.
+
+        Raises `BackupNotFoundError`.
+        """
+        store, bucket = self.run.store, self.run.bucket
+        check_not_being_deleted(store, bucket, self.run.prefix, self.layout.name)
+        check_backup_exists(store, bucket, self.layout)
+        etag = marker_etag(store, bucket, self.layout)
+        if etag and progress.marker_etag and etag != progress.marker_etag:
+            raise deleted_meanwhile(self.layout.name)
 
 
 class _Listed(NamedTuple):
@@ -391,6 +435,7 @@ def verify_backup(
         BackupNotFoundError: There is no such backup, or it is being deleted.
         BackupFormatError: It is in a format that cannot be read.
         BackupInProgressError: It is to be mended, and an execution works on it.
+        RunTakenOverError: It is to be mended, and this execution was stopped, and another one works on it since.
         BackupDamagedError: It is to be mended, and nothing is left to mend it from.
         CheckIncompleteError: CheckObjects ended again and again before it had looked at all objects.
     """

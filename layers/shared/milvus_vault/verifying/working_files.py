@@ -146,6 +146,10 @@ class VerifyProgress(Model):
 
     begun_at: Time | None = None
     """None in documents of before it was noted, as are the totals."""
+    marker_etag: str = ""
+    """Which shows whether the backup was made anew; empty where it had no marker."""
+    last_run: str | None = None
+    """The run whose verification was remembered when this one began; empty: there was none, None: nobody has looked."""
     next_collection: int = 0
     collections_total: Count | None = None
     objects_total: Count | None = None
