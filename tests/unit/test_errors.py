@@ -12,6 +12,7 @@ from milvus_vault.errors import (
     BackupNotFoundError,
     StorageThrottledError,
     VaultError,
+    did_you_mean,
     leaf_named,
     shared_hint,
     split_hint,
@@ -98,3 +99,10 @@ def test_names_of_backups_and_schedules_are_quoted_wherever_they_are_told() -> N
         if re.search(r"(^|[^_a-z/.'])(backup|schedule) $", str(before.value))
     ]
     assert bare == []
+
+
+def test_of_a_name_that_is_not_there_the_three_nearest_are_told() -> None:
+    there = ["nightly_1", "nightly_2", "nightly_3", "nightly_41", "before_upgrade"]
+    assert did_you_mean("nightly_4", there) == "Did you mean 'nightly_41' or 'nightly_3' or 'nightly_2'?"
+    assert did_you_mean("custmers", ["customers"], within="shop.") == "Did you mean 'shop.customers'?"
+    assert did_you_mean("restor", ["stop"]) == did_you_mean("restore", []) == ""

@@ -1,6 +1,5 @@
 """Drills: runs that prove that a backup can be restored."""
 
-from milvus_vault.api.backups import backup_exists
 from milvus_vault.api.restores import find_targets
 from milvus_vault.api.routing import Caller, Routes
 from milvus_vault.api.services import Services
@@ -44,8 +43,8 @@ def post_drill(services: Services, body: DrillRequest, caller: Caller) -> Starte
     """
     started = find_started(services.machines, "drill", body, caller.idempotency_key)
     if started is None:
-        if body.backup_name is not None and not backup_exists(services, body.backup_name):
-            raise services.catalogue.no_backup(body.backup_name)
+        if body.backup_name is not None:
+            services.check_backup(body.backup_name)
         name = choose_backup(services.catalogue, body)
         backup: BackupSummary | None
         if body.collections is not None or body.max_bytes is not None:

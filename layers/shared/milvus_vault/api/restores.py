@@ -5,7 +5,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from milvus_vault.api.backups import backup_exists
 from milvus_vault.api.inspection import ABOUT_MILVUS
 from milvus_vault.api.routing import Caller, Paging, Routes
 from milvus_vault.api.runs import get_run
@@ -103,8 +102,7 @@ def post_restore(services: Services, body: RestoreRequest, caller: Caller) -> St
     """
     started = find_started(services.machines, "restore", body, caller.idempotency_key)
     if started is None:
-        if not backup_exists(services, body.backup_name):
-            raise services.catalogue.no_backup(body.backup_name)
+        services.check_backup(body.backup_name)
         backup = services.catalogue.get(body.backup_name)
         _check_targets(services, body, _check_names(backup, body), backup.milvus_version)
         started = start(services.machines, "restore", body, caller.idempotency_key)
@@ -117,8 +115,7 @@ def post_restore_plan(services: Services, body: RestoreRequest) -> PlannedRestor
 
     Of more than 50,000 objects or 1,000 collections none is listed, as the plan then says.
     """
-    if not backup_exists(services, body.backup_name):
-        raise services.catalogue.no_backup(body.backup_name)
+    services.check_backup(body.backup_name)
     found = services.look_at_milvus(RestorePlanFound, InspectMilvusRequest(inspection="plan", restore=body))
     earlier = _earlier(services, body, found.run)
     excused = []

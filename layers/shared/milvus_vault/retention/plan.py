@@ -7,6 +7,7 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.reader import no_backup
 from milvus_vault.archive.tombstones import has_begun, tombstone_key
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.claims import CLAIM, RUNNING, ClaimHeldError, Claims
@@ -133,7 +134,7 @@ class PrunePreparation:
 
     def _check(self, name: str, proof: Proof | None) -> None:
         if proof is None:
-            raise self.catalogue.no_backup(name)
+            raise no_backup(self.run.store, self.run.bucket, BackupLayout(self.run.prefix, name))
         self.catalogue.check_deletable(name, self.executions)
 
     def _deletions(self, decisions: Iterable[Decision], proofs: Mapping[str, Proof]) -> Iterator[Deletion]:
