@@ -132,7 +132,7 @@ def test_a_backup_is_created(api: FakeApi, browser: Browser) -> None:
 
 def test_a_restore_is_started_with_what_was_chosen(api: FakeApi, browser: Browser) -> None:
     api.backups["first"] = backup("first")
-    assert "1 collections" in browser.get("/backups/first/restore").text
+    assert "<p>1 collection with " in browser.get("/backups/first/restore").text
     assert "Start the restore" not in browser.get("/backups/first/restore").text
     asked = {"suffix": "_r", "collections": "", "allow_version": "yes"}
     plan = browser.post("/backups/first/restore/plan", **asked)
@@ -359,7 +359,7 @@ def test_a_verification_that_failed_says_what_it_looked_at_and_how_far_a_stopped
     ]
     api.runs["verify-cut"] = [run("verify-cut", "stopped", progress=Progress(phases=(reading,)))]
     page = browser.get("/runs/verify-bad").text
-    assert "deep: 1,200 of 1,200 objects read (1.0 GiB); all 1,200 objects of 7 collections were looked up" in page
+    assert "deep: 1,200 of 1,200 objects read (1.0 GiB); 1,200 objects of 7 collections looked up: damaged" in page
     assert "shop.orders: insert_log/1 is missing" in page
     page = browser.get("/runs/verify-cut").text
     assert "How far it came" in page

@@ -61,7 +61,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters |= {"bytes": readable.size, "count": readable.count, "duration": readable.duration}
+    environment.filters |= {"bytes": readable.size, "count": readable.count, "number_of": readable.number_of}
+    environment.filters |= {"duration": readable.duration}
     environment.filters |= {"warning_parts": readable.warning_parts}
     environment.filters |= {"day": utc_day, "minute": utc_minute}
     environment.filters |= {"time": utc_second, "exact_time": utc_millisecond, "hybrid": as_text}
