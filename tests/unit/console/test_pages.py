@@ -240,10 +240,13 @@ def test_a_prune_shows_its_dry_run_before_it_deletes(api: FakeApi, browser: Brow
     assert "Start a dry run" in browser.get("/prune").text
     there = browser.post("/prune", do="dry").headers["location"]
     assert sent(api, "POST") == [("/prune", {"dry_run": True})]
-    for stage in api.runs[there.partition("=")[2]]:
-        stage.request["dry_run"] = True
+    reading = PhaseProgress(name="reading backups", counts=(UnitCount(unit="backup", done=20, total=100),))
+    update = {"request": {"dry_run": True}, "progress": Progress(phases=(reading,))}
+    dry = there.partition("=")[2]
+    api.runs[dry] = [stage.model_copy(update=update) for stage in api.runs[dry]]
     page = browser.get(there).text
     assert "hx-get" in page
+    assert "20 of 100 backups" in page
     assert "Delete what no policy keeps" not in page
     browser.get(f"{there}&part=run")
     ended = browser.get(f"{there}&part=run").text
