@@ -16,6 +16,7 @@ from milvus_vault.errors import (
     leaf_named,
     shared_hint,
     split_hint,
+    together,
     with_hint,
 )
 
@@ -106,3 +107,13 @@ def test_of_a_name_that_is_not_there_the_three_nearest_are_told() -> None:
     assert did_you_mean("nightly_4", there) == "Did you mean 'nightly_41' or 'nightly_3' or 'nightly_2'?"
     assert did_you_mean("custmers", ["customers"], within="shop.") == "Did you mean 'shop.customers'?"
     assert did_you_mean("restor", ["stop"]) == did_you_mean("restore", []) == ""
+
+
+def test_refusals_of_one_request_are_told_together_by_the_name_of_the_first() -> None:
+    first = BackupNotFoundError("a is gone", hint="Look.")
+    assert together([first]) is first
+    others = [StorageThrottledError(f"{name} is slow", hint="Wait.") for name in "bcdefg"]
+    told = together([first, *others])
+    assert isinstance(told, BackupNotFoundError)
+    assert told.message == "a is gone; b is slow; c is slow; d is slow; e is slow; and 2 more"
+    assert told.hint == "Look. Wait."

@@ -7,13 +7,15 @@ tells the operator what to do.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from difflib import get_close_matches
 from typing import ClassVar
 
 from milvus_vault.untrusted import encodable
 
 _HINT = "\nHint: "
+# Of several messages.
+_TOLD = 5
 _NAMED = re.compile(r"`([a-z_]+|[A-Z]+ /[a-z_/{}]+)(: [a-z]+)?`")
 
 
@@ -76,6 +78,19 @@ class VaultError(Exception):
         # A message quotes what was given, and any log and document must take it.
         self.message, self.hint = encodable(message), encodable(hint)
         super().__init__(with_hint(self.message, self.hint))
+
+
+def together(refusals: Sequence[VaultError]) -> VaultError:
+    """Return several refusals of one request as one, by the name of the first, so that none comes after another.
+
+    Its message has the first five of their messages, its hint what all of them advise.
+    """
+    first, *others = refusals
+    if not others:
+        return first
+    messages = list(dict.fromkeys(refusal.message for refusal in refusals))
+    said = [*messages[:_TOLD], *([f"and {len(messages) - _TOLD} more"] if len(messages) > _TOLD else [])]
+    return type(first)("; ".join(said), hint=" ".join(dict.fromkeys(refusal.hint for refusal in refusals)).strip())
 
 
 # --- requests and settings ------------------------------------------------------------------------
