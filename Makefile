@@ -14,6 +14,8 @@ BIN := .venv/bin
 RUN := PYTHONPATH=layers/shared $(BIN)/python
 SAM := .venv-sam/bin/sam
 MERMAID := 11.17.2
+# A fourth S3 server for the tests, where there is a compiler of Go.
+VERSITYGW := $(if $(shell command -v go),.make/go/versitygw)
 # Given by hand: make test ARGS="tests/unit -k batches"
 ARGS ?=
 
@@ -60,18 +62,24 @@ local-install: .make/$(STACK) .make/venv-sam ## what local-up and build need, wi
 local-down: .make/$(STACK) ## stop it, and remove all that it holds
 	@$(STACK_RUN) -m milvus_vault.cli.main local down
 
+# Two minutes of a processor, of the version whose answers are on record. Not built, its tests are skipped by name.
+.make/go/versitygw: tests/contract/s3_habits.yaml
+	@GOBIN="$(CURDIR)/$(@D)" go install github.com/versity/versitygw/cmd/versitygw@$$(sed -n 's/^  versitygw: //p' $<) \
+		&& touch $@ || echo "versitygw was not built, and the tests do not ask it"
+
 # Three at a time, each with servers of its own: on two cores, since a test waits for Milvus a third of its time. Files in
 # the order of their names, so that the short ones of tests/unit come last. With bytecode, also where the environment says not to write it: each worker, and each command that a test
 # starts, would else compile all modules again.
-PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder
+PYTEST := PATH="$(CURDIR)/.make/go:$$PATH" PYTHONDONTWRITEBYTECODE= \
+	$(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 
 .PHONY: test
-test: .make/venv .make/build-$(ARCHITECTURE) ## run the tests, each way through the product once
+test: .make/venv .make/build-$(ARCHITECTURE) $(VERSITYGW) ## run the tests, each way through the product once
 	$(PYTEST) $(ARGS)
 	$(if $(ARGS),,@touch .make/test)
 
 .PHONY: test-all
-test-all: .make/venv .make/build-$(ARCHITECTURE) ## run all tests, and then test-faults: before a release
+test-all: .make/venv .make/build-$(ARCHITECTURE) $(VERSITYGW) ## run all tests, and then test-faults: before a release
 	@rm -f .make/features.json .make/rights*
 	$(PYTEST) --all
 	$(RUN) -m tests.compatibility.table

@@ -1,6 +1,6 @@
 """How many state transitions, calls of functions and requests to S3 the demo's backup and restore take.
 
-    python -m bench.steps [--before FOLDER] [--backups NUMBER]
+    python -m bench.steps [--before FOLDER] [--backups NUMBER] [--collections NAME ...]
 
 `FOLDER` is what `sam build` made of another revision (its .aws-sam/build): then both stand side by side, from one
 run. Counted is what AWS would charge for: each state that is entered, of all machines, each task that is a function,
@@ -52,14 +52,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", type=Path, help="the build folder of another revision")
     parser.add_argument("--backups", type=int, default=1, help="how many are timed (default: 1)")
+    parser.add_argument("--collections", nargs="+", default=[], help="time backups of these alone as well")
     arguments = parser.parse_args()
     builds = (
         {"before": arguments.before, "this build": BUILD_FOLDER} if arguments.before else {"this build": BUILD_FOLDER}
     )
-    measured = {name: dict(_measure(folder, arguments.backups)) for name, folder in builds.items()}
+    measured = {
+        name: dict(_measure(folder, arguments.backups, arguments.collections)) for name, folder in builds.items()
+    }
     counts = ("state transitions", "invocations", "PUT, COPY, POST, LIST", "GET, HEAD")
     table = Table("run", "build", *counts, "seconds", "of these")
-    for run in ("backup", "restore"):
+    for run in measured["this build"]:
         before = measured["before"][run] if "before" in measured else None
         for name, steps in ((name, found[run]) for name, found in measured.items()):
             phases = ", ".join(f"{state} {seconds:.2f}" for state, seconds in steps.phases.items())
@@ -71,7 +74,7 @@ def main() -> None:
     Console(width=200).print(table)
 
 
-def _measure(build: Path, backups: int) -> Iterator[tuple[str, Steps]]:
+def _measure(build: Path, backups: int, collections: list[str]) -> Iterator[tuple[str, Steps]]:
     with LocalStack(QUIET, build_folder=build) as stack:
         names = fill(stack.milvus_uri)
         # Once more than is counted, so that the starts of functions are not in the times.
@@ -81,12 +84,18 @@ def _measure(build: Path, backups: int) -> Iterator[tuple[str, Steps]]:
                 database, _, collection = full_name.partition(".")
                 MilvusClient(uri=stack.milvus_uri, db_name=database).drop_collection(collection)
             restore = run_counted(stack, "RestoreStateMachineArn", {"backup_name": name, "allow_version": True})
-        timed = [
-            backup,
-            *(run_counted(stack, "BackupStateMachineArn", {"backup_name": f"b{n}"}) for n in range(1, backups)),
-        ]
-        yield "backup", sorted(timed, key=lambda steps: steps.seconds)[len(timed) // 2]
+
+        def back_up(name: str, of: Mapping[str, object]) -> Steps:
+            return run_counted(stack, "BackupStateMachineArn", {"backup_name": name, **of})
+
+        yield "backup", _median([backup, *(back_up(f"b{n}", {}) for n in range(1, backups))])
+        if collections:
+            yield "of some", _median([back_up(f"c{n}", {"collections": collections}) for n in range(backups)])
         yield "restore", restore
+
+
+def _median(runs: list[Steps]) -> Steps:
+    return sorted(runs, key=lambda steps: steps.seconds)[len(runs) // 2]
 
 
 def run_counted(stack: LocalStack, machine: str, request: Mapping[str, object]) -> Steps:

@@ -27,7 +27,7 @@ tests of LocalStack, which keep the answers of a real account (`tests/aws/servic
 the test is named.
 
 Four servers are asked the same: {versions}. `=` is the answer of AWS.
-`make test` asks the first three, and versitygw where it is on the `PATH`; its answers are on record. Where no server
+`make test` asks them again; versitygw only where a compiler of Go can build it, or it is on the `PATH`. Where no server
 answers as AWS, and something of the product needs it, a test gives the code AWS' answer, and is named in the row. moto
 lies within the process: `not asked` is what takes an address.
 

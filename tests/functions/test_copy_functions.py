@@ -82,9 +82,12 @@ def s3(environment: None) -> Iterator[S3Client]:  # noqa: ARG001 - fixtures are 
 
 def filled() -> S3Client:
     """Make the buckets and the job, and return a client."""
-    client: S3Client = boto3.session.Session().client("s3")
+    session = boto3.session.Session()
+    client: S3Client = session.client("s3")
     for bucket in ("milvus", "backups"):
         client.create_bucket(Bucket=bucket)
+        # A server that tests share may have them, with what another test has copied.
+        session.resource("s3").Bucket(bucket).objects.all().delete()
     run = workspace()
     items = []
     for number in range(5):

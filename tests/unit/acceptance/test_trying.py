@@ -9,17 +9,17 @@ import pytest
 
 from milvus_vault.acceptance import trying
 from milvus_vault.acceptance.items import Finding, Item, Need, items, passed
-from milvus_vault.acceptance.trial import PREFIX, Trial
+from milvus_vault.acceptance.trial import Trial
 from milvus_vault.acceptance.trying import CLEAN_UP, conduct, leftovers
 from milvus_vault.client import VaultClient
 from milvus_vault.drills.scratch import Scratch
 from milvus_vault.errors import ApiUnavailableError, BackupDamagedError, MilvusRequestError
-from milvus_vault.model.names import drill_database, temporary_name, temporary_prefix
+from milvus_vault.model.names import ACCEPTANCE_PREFIX, drill_database, temporary_name, temporary_prefix
 from milvus_vault.model.resources import ScheduleSpec
 from tests.support.fake_api import FakeApi, backup, problem, run
 from tests.unit.acceptance.conftest import GoodAccount
 
-OTHERS = ("nightly", "vault_acceptance_notes", f"{PREFIX}0a1b2c3")
+OTHERS = ("nightly", "vault_acceptance_notes", f"{ACCEPTANCE_PREFIX}0a1b2c3")
 
 
 def one(name: str, does: Callable[[Trial], Finding], *needs: Need, after: str = "") -> Item:
@@ -237,7 +237,10 @@ def test_what_is_left_of_runs_that_were_stopped_is_said(
 def test_what_a_stopped_restore_staged_is_removed_and_no_other_s(
     trial: Trial, account: GoodAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own, other = f"staging/restore-{trial.name}full-1/2/insert_log", f"staging/restore-{PREFIX}notes-1/2/insert_log"
+    own, other = (
+        f"staging/restore-{trial.name}full-1/2/insert_log",
+        f"staging/restore-{ACCEPTANCE_PREFIX}notes-1/2/insert_log",
+    )
     deleted: list[tuple[str, list[str]]] = []
     monkeypatch.setattr(account, "keys", lambda bucket, _: [own, other] if bucket == "milvus" else [])
     monkeypatch.setattr(account, "delete", lambda bucket, keys: deleted.append((bucket, list(keys))))
@@ -246,7 +249,7 @@ def test_what_a_stopped_restore_staged_is_removed_and_no_other_s(
 
 
 RESTORES = "milvus-vault/.runs/restore-"
-DRILL_RESTORE = f"restore-{PREFIX}0a1b2c3d_full-2"
+DRILL_RESTORE = f"restore-{ACCEPTANCE_PREFIX}0a1b2c3d_full-2"
 
 
 def note(database: str, restore_run: str = DRILL_RESTORE, *, is_made: bool = True, arn: str = "") -> bytes:

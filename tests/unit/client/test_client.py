@@ -3,12 +3,13 @@
 import json
 from base64 import b64encode
 from collections.abc import Iterator
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import boto3
 import pytest
 
-from milvus_vault.client import VaultClient, transport
+from milvus_vault.client import VaultClient, transport, waiting
 from milvus_vault.errors import (
     ApiAccessDeniedError,
     ApiUnavailableError,
@@ -338,9 +339,12 @@ class TestWaiting:
             client.wait_for_run("backup-1", timeout_seconds=0.05, poll_seconds=0.02)
 
     def test_it_is_asked_once_more_when_the_time_is_over_however_long_the_pause(
-        self, api: FakeApi, client: VaultClient
+        self, monkeypatch: pytest.MonkeyPatch, api: FakeApi, client: VaultClient
     ) -> None:
         first, *_, last = stages("backup-1")
         api.runs = {"backup-1": [first, last]}
+        waits: list[float] = []
+        monkeypatch.setattr(waiting, "time", SimpleNamespace(monotonic=lambda: sum(waits), sleep=waits.append))
 
-        assert client.wait_for_run("backup-1", timeout_seconds=0.05, poll_seconds=60).status == "succeeded"
+        assert client.wait_for_run("backup-1", timeout_seconds=50, poll_seconds=60).status == "succeeded"
+        assert waits == [50]

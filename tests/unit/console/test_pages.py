@@ -50,6 +50,8 @@ def test_the_overview_shows_what_is_good_what_runs_and_what_failed(api: FakeApi,
         api.backups[f"nightly_{number}"] = backup(f"nightly_{number}", number, schedule="nightly")
     api.runs["backup-now"] = stages("backup-now")[1:2]
     api.runs["restore-bad"] = [run("restore-bad", "failed", error="MilvusUnavailableError")]
+    tried = "vault_acceptance_0a1b2c3d_no"
+    api.runs["tried"] = [run("backup-tried", "failed", backup_name=tried, error="InvalidRequestError")]
     api.schedules["nightly"] = Schedule(name="nightly", expression="rate(1 day)", last_success_at=datetime.now(UTC))
     page = browser.get("/").text
     assert "nightly_0" in page
@@ -57,6 +59,9 @@ def test_the_overview_shows_what_is_good_what_runs_and_what_failed(api: FakeApi,
     assert 'value="47"' in page
     assert "MilvusUnavailableError" in page
     assert page.count("<g><title>") == 3
+    # An acceptance's runs that are to fail are no news; the list of runs has them.
+    assert "backup-tried" not in page
+    assert "backup-tried" in browser.get("/runs").text
 
     part = browser.get("/?part=runs").text
     assert part.startswith('<section id="running"')

@@ -1,7 +1,6 @@
 """What the items share: whom they ask, what they may do, and what they have made."""
 
 import json
-import re
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -15,14 +14,10 @@ from milvus_vault.acceptance.scratch import Scratch
 from milvus_vault.client.vault import VaultClient
 from milvus_vault.errors import RunEndedError, RunNotFoundError, ServiceUnavailableError, VaultError
 from milvus_vault.model.collections import DEFAULT_DATABASE
-from milvus_vault.model.names import drill_database, temporary_prefix
+from milvus_vault.model.names import drill_database, is_of_acceptance, temporary_prefix
 from milvus_vault.model.requests import BackupRequest, PruneRequest
 from milvus_vault.model.resources import Run, Started
 
-PREFIX = "vault_acceptance_"
-
-# Of one trial, or of any: nobody else gives such names.
-_OWN_NAME = re.compile(rf"^{PREFIX}[0-9a-f]{{8}}_")
 RUN_TIMEOUT_SECONDS = 900.0
 _LOCAL_POLL_SECONDS = 0.3
 _PRUNED_AT_ONCE = 1000
@@ -52,7 +47,7 @@ class Trial:
     vault: VaultClient
     account: Account
     name: str
-    """`vault_acceptance_<digits>_`, with which all names begin that are given; `PREFIX` to clean up after others."""
+    """`vault_acceptance_<digits>_`, with which all names begin; `ACCEPTANCE_PREFIX` to clean up after others."""
     marked: str
     """A text that each scratch row has."""
     may_write: bool = True
@@ -114,11 +109,11 @@ class Trial:
 
     def owns(self, name: str | None) -> bool:
         """Return whether something of this name was made by the trial, or where it has no digits by any."""
-        return name is not None and name.startswith(self.name) and bool(_OWN_NAME.match(name))
+        return name is not None and name.startswith(self.name) and is_of_acceptance(name)
 
     def is_anothers(self, name: str) -> bool:
         """Return whether another trial made what has this name, and removes it whenever it ends."""
-        return bool(_OWN_NAME.match(name)) and not self.owns(name)
+        return is_of_acceptance(name) and not self.owns(name)
 
     def clean_up(self) -> list[str]:
         """Remove everything that was made, and return what could not be removed and why. It may be called again."""

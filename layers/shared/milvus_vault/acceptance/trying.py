@@ -10,10 +10,11 @@ from milvus_vault.acceptance.account import GARBLED, Account
 from milvus_vault.acceptance.items import Finding, Item, Need, Verdict, failed, items, not_possible, passed
 from milvus_vault.acceptance.scratch import Scratch
 from milvus_vault.acceptance.stack import is_stable
-from milvus_vault.acceptance.trial import PREFIX, ROWS, Trial
+from milvus_vault.acceptance.trial import ROWS, Trial
 from milvus_vault.client.vault import VaultClient
 from milvus_vault.errors import ApiAccessDeniedError, VaultError
 from milvus_vault.model.base import Model
+from milvus_vault.model.names import ACCEPTANCE_PREFIX
 from milvus_vault.model.requests import BackupRequest
 
 CLEAN_UP = "clean_up"
@@ -61,13 +62,13 @@ def begin(vault: VaultClient, account: Account, *, may_write: bool, selected: st
     """
     if selected:
         vault.estimate(BackupRequest(collections=(selected,)))
-    name, marked = f"{PREFIX}{secrets.token_hex(4)}_", f"marked-{secrets.token_hex(16)}"
+    name, marked = f"{ACCEPTANCE_PREFIX}{secrets.token_hex(4)}_", f"marked-{secrets.token_hex(16)}"
     return Trial(vault, account, name, marked, may_write and is_stable(account.stack.status), selected)
 
 
 def leftovers(vault: VaultClient, account: Account) -> Trial:
     """Return a trial that owns what all others have made, to clean up after those that were killed."""
-    return Trial(vault, account, PREFIX, "")
+    return Trial(vault, account, ACCEPTANCE_PREFIX, "")
 
 
 def connect_scratch(trial: Trial, uri: str = "", token: str = "") -> None:
@@ -194,7 +195,7 @@ def _found(one: Item, trial: Trial) -> Finding:
 
 def _cleaned_up(trial: Trial) -> ItemResult:
     began = time.monotonic()
-    hint = f"Clean up once more: it removes what begins with {PREFIX}, digits and an underscore."
+    hint = f"Clean up once more: it removes what begins with {ACCEPTANCE_PREFIX}, digits and an underscore."
     try:
         problems = trial.clean_up()
         finding = failed("; ".join(problems), hint) if problems else passed(trial.later() or "nothing of it is left")

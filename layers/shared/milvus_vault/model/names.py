@@ -6,6 +6,10 @@ import re
 # Collections that a restore fills before it gives them their real name begin so. A backup leaves them out.
 TEMPORARY_PREFIX = "vault_restoring_"
 
+ACCEPTANCE_PREFIX = "vault_acceptance_"
+"""What the names begin with that an acceptance gives, before eight digits and an underscore."""
+_OF_ACCEPTANCE = re.compile(rf"{ACCEPTANCE_PREFIX}[0-9a-f]{{8}}_")
+
 # As `drill_restore_name` names the execution.
 _RESTORE_OF_DRILL = re.compile(r"restore-drill-[0-9a-f]{24}")
 
@@ -74,6 +78,11 @@ def drill_restore_name(execution_arn: str) -> str:
 def drill_database(execution_arn: str) -> str:
     """Return the name of a drill's scratch database for which the request has none: nobody else would give it."""
     return f"vault_drill_{short_hash(execution_arn, 12)}"
+
+
+def is_of_acceptance(name: str | None) -> bool:
+    """Return whether an acceptance gave the name of a backup, schedule or collection: nobody else gives such."""
+    return name is not None and _OF_ACCEPTANCE.match(name) is not None
 
 
 def is_restore_of_drill(run: str) -> bool:
