@@ -434,6 +434,8 @@ def test_an_export(s3: S3Client, *, is_pooled: bool) -> None:
 
     check = {"execution": execution("verify", "v"), "request": {"backup_name": "exported"}}
     assert run(verify_backup, check)["status"] == "intact"
+    with guarded("api.handler", ENVIRONMENT):
+        assert WorkingFiles(store(), BUCKET, PREFIX).report_link("verify", arn("verify", "v"), "exported") is not None
     assert not {workspace(step["run"]).key(RBAC), tombstone_key(PREFIX, "exported")} & {*keys(s3)}
     # A task that comes once more finds it.
     again = run(prepare_export, {"execution": execution("export", "e"), "request": request})

@@ -408,7 +408,7 @@ TABLE: dict[str, May] = {
             ".pool/.users/verify-*",
             ".runs/backup-*/claim.json",
             ".runs/executions/*",
-            ".runs/reports/paces/*",
+            ".runs/reports/*",
             ".runs/verify-*/*",
         ),
         abort_uploads=("*/meta/vault/other_etags.json", ".runs/*/*"),

@@ -12,9 +12,11 @@ from milvus_vault.errors import (
     BackupNotFoundError,
     StorageThrottledError,
     VaultError,
+    did_you_mean,
     leaf_named,
     shared_hint,
     split_hint,
+    together,
     with_hint,
 )
 
@@ -98,3 +100,20 @@ def test_names_of_backups_and_schedules_are_quoted_wherever_they_are_told() -> N
         if re.search(r"(^|[^_a-z/.'])(backup|schedule) $", str(before.value))
     ]
     assert bare == []
+
+
+def test_of_a_name_that_is_not_there_the_three_nearest_are_told() -> None:
+    there = ["nightly_1", "nightly_2", "nightly_3", "nightly_41", "before_upgrade"]
+    assert did_you_mean("nightly_4", there) == "Did you mean 'nightly_41' or 'nightly_3' or 'nightly_2'?"
+    assert did_you_mean("custmers", ["customers"], within="shop.") == "Did you mean 'shop.customers'?"
+    assert did_you_mean("restor", ["stop"]) == did_you_mean("restore", []) == ""
+
+
+def test_refusals_of_one_request_are_told_together_by_the_name_of_the_first() -> None:
+    first = BackupNotFoundError("a is gone", hint="Look.")
+    assert together([first]) is first
+    others = [StorageThrottledError(f"{name} is slow", hint="Wait.") for name in "bcdefg"]
+    told = together([first, *others])
+    assert isinstance(told, BackupNotFoundError)
+    assert told.message == "a is gone; b is slow; c is slow; d is slow; e is slow; and 2 more"
+    assert told.hint == "Look. Wait."

@@ -75,3 +75,9 @@ def test_a_name_is_cut_to_its_length_and_keeps_both_ends(text: str, length: int)
 def test_nobody_else_writes_sizes(path: Path) -> None:
     if path.name != "readable.py":
         assert not re.search(r"\"[KMGT]iB\"", path.read_text())
+
+
+@pytest.mark.parametrize("template", sorted(PACKAGE.rglob("*.j2")), ids=lambda path: path.name)
+def test_no_page_has_a_noun_in_the_plural_behind_a_count(template: Path) -> None:
+    counts = re.findall(r"\|\s*(?:count|length)\s*\}\}\s+[a-z]+s\b.*", template.read_text())
+    assert counts == []

@@ -7,12 +7,15 @@ tells the operator what to do.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
+from difflib import get_close_matches
 from typing import ClassVar
 
 from milvus_vault.untrusted import encodable
 
 _HINT = "\nHint: "
+# Of several messages.
+_TOLD = 5
 _NAMED = re.compile(r"`([a-z_]+|[A-Z]+ /[a-z_/{}]+)(: [a-z]+)?`")
 
 
@@ -31,6 +34,22 @@ def shared_hint(hints: Iterable[str]) -> str:
     """Return the hint of several failures as one: what all of them say, or none where they differ."""
     different = set(hints)
     return different.pop() if len(different) == 1 else ""
+
+
+# How like a name has to be to one that is not there: less, and `stop` would be offered for `restor`.
+_NEAR = 0.7
+
+
+def did_you_mean(name: str, there: Collection[str], *, within: str = "") -> str:
+    """Return what a hint asks of a name that is not there: whether one that is near was meant; nothing if none is.
+
+    Args:
+        name: The name that was given.
+        there: The names that there are, of which the nearest three are told, the nearest first.
+        within: What stands before all of them where they are told, such as a database and a dot.
+    """
+    near = get_close_matches(name, there, cutoff=_NEAR)
+    return f"Did you mean {' or '.join(f"'{within}{one}'" for one in near)}?" if near else ""
 
 
 def renamed(text: str, name_of: Callable[[str, str], str]) -> str:
@@ -59,6 +78,19 @@ class VaultError(Exception):
         # A message quotes what was given, and any log and document must take it.
         self.message, self.hint = encodable(message), encodable(hint)
         super().__init__(with_hint(self.message, self.hint))
+
+
+def together(refusals: Sequence[VaultError]) -> VaultError:
+    """Return several refusals of one request as one, by the name of the first, so that none comes after another.
+
+    Its message has the first five of their messages, its hint what all of them advise.
+    """
+    first, *others = refusals
+    if not others:
+        return first
+    messages = list(dict.fromkeys(refusal.message for refusal in refusals))
+    said = [*messages[:_TOLD], *([f"and {len(messages) - _TOLD} more"] if len(messages) > _TOLD else [])]
+    return type(first)("; ".join(said), hint=" ".join(dict.fromkeys(refusal.hint for refusal in refusals)).strip())
 
 
 # --- requests and settings ------------------------------------------------------------------------

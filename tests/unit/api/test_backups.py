@@ -325,6 +325,32 @@ def test_a_collection_that_cannot_be_told_of_is_a_problem(path: str, status: int
     assert (answer[0], answer[1]["error"], words in answer[1]["detail"]) == (status, error, True)
 
 
+def test_every_route_asks_whether_a_near_name_was_meant() -> None:
+    found = services(FakeMachines(), Milvus())
+    write_backup(found.store, layout := BackupLayout(PREFIX, "first"), sample_contents(layout))
+    for method, path, body in (
+        ("GET", "/backups/frist", None),
+        ("GET", "/backups/frist/diff/first", None),
+        ("GET", "/backups/frist/collections/books.works", None),
+        ("GET", "/backups/frist/report", None),
+        ("DELETE", "/backups/frist", None),
+        ("PUT", "/backups/frist/hold", "{}"),
+        ("DELETE", "/backups/frist/hold", None),
+        ("POST", "/backups/frist/verify", None),
+        ("POST", "/backups/frist/repair", None),
+        ("POST", "/backups/frist/copies", "{}"),
+        ("POST", "/restores", '{"backup_name": "frist"}'),
+        ("POST", "/restores/plan", '{"backup_name": "frist"}'),
+        ("POST", "/drills", '{"backup_name": "frist"}'),
+        ("POST", "/exports", '{"backup_name": "frist", "export_name": "other"}'),
+    ):
+        status, problem = answered(path, {}, found, method=method, body=body)
+        assert (path, status, problem["error"]) == (path, 404, "BackupNotFoundError")
+        assert (path, problem["hint"]) == (path, "Did you mean 'first'?")
+    status, problem = answered("/backups/first/collections/books.wroks", {}, found)
+    assert (status, problem["hint"]) == (404, "Did you mean 'books.works'?")
+
+
 def test_one_that_failed_says_why_it_is_not_there() -> None:
     found, layout = services(FakeMachines(), Milvus()), BackupLayout(PREFIX, "a")
     failure = CollectionFailure(

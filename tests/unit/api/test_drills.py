@@ -123,6 +123,9 @@ class _Stored:
     def exists(self, name: str) -> bool:
         return name == "hourly"
 
+    def near(self, name: str) -> str:
+        return f"Near {name}?"
+
     def get(self, name: str) -> Schedule:
         assert self.described is not None
         assert self.described.name == name

@@ -67,6 +67,7 @@ class Milvus:
         self.status_of_claim = "FAILED"
         self.version = "2.6.19"
         self.refused: tuple[RefusedRestore, ...] = ()
+        self.refused_plan: VaultError | None = None
         self.asked = 0
 
     def inspect(self, request: InspectMilvusRequest) -> dict[str, Any]:
@@ -74,6 +75,8 @@ class Milvus:
         self.asked += 1
         if self.error:
             raise self.error
+        if request.inspection == "plan" and self.refused_plan:
+            raise self.refused_plan
         if request.inspection == "plan":
             return RestorePlanFound(run=RUN, plan=PLANNED, refused=self.refused).model_dump(mode="json")
         assert request.inspection == "targets"
@@ -271,6 +274,24 @@ def test_a_server_that_is_older_than_the_backup_is_refused_at_once(
     with pytest.raises(VersionUnsupportedError, match="which is older"):
         post_restore(services, RestoreRequest(backup_name=NAME, suffix="_x"), Caller())
     assert states.found == {}
+
+
+@pytest.mark.parametrize("start", [post_restore_plan, lambda services, body: post_restore(services, body, Caller())])
+def test_a_version_and_names_that_are_taken_are_refused_together(
+    services: Services, states: FakeMachines, milvus: Milvus, start: Callable[[Services, RestoreRequest], object]
+) -> None:
+    milvus.collections, milvus.version = {"books.works"}, "2.2.9"
+    milvus.refused_plan = VersionUnsupportedError("of the plan")
+    with pytest.raises(VersionUnsupportedError) as refused:
+        start(services, RestoreRequest(backup_name=NAME, collections=("books.works",)))
+    assert re.search(r"which is older.*; the target has books\.works already$", refused.value.message)
+    assert "Restore under other names" in refused.value.hint
+    assert states.found == {}
+    # Where one of them is no obstacle, the other is told alone.
+    milvus.collections = set()
+    with pytest.raises(VersionUnsupportedError) as refused:
+        start(services, RestoreRequest(backup_name=NAME, collections=("books.works",)))
+    assert "already" not in refused.value.message
 
 
 class TestPlans:

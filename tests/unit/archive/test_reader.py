@@ -11,6 +11,8 @@ from milvus_vault.archive.manifest import FORMAT_VERSION, FULL_FORMAT_VERSION, C
 from milvus_vault.archive.reader import (
     Archive,
     check_backup_exists,
+    find_manifest,
+    is_backup,
     read_archive,
     read_document,
     read_manifest,
@@ -19,7 +21,13 @@ from milvus_vault.archive.reader import (
 )
 from milvus_vault.archive.reference_writer import marker_file
 from milvus_vault.archive.tombstones import tombstone_key
-from milvus_vault.errors import BackupDamagedError, BackupFormatError, BackupNotFoundError, VaultError
+from milvus_vault.errors import (
+    BackupDamagedError,
+    BackupFormatError,
+    BackupNotFoundError,
+    StorageAccessDeniedError,
+    VaultError,
+)
 from milvus_vault.model.collections import ALL_PARTITIONS, CollectionName, DatabaseDescription
 from tests.support.memory_store import InMemoryObjectStore
 from tests.unit.archive.samples import (
@@ -206,6 +214,45 @@ def test_without_a_marker_there_is_no_backup() -> None:
         read_archive(store, BUCKET, LAYOUT)
     with pytest.raises(BackupNotFoundError, match="there is no backup 'other'"):
         read_archive(store, BUCKET, BackupLayout(PREFIX, "other"))
+
+
+def test_a_name_that_no_backup_has_is_told_with_those_near_to_it() -> None:
+    store = our_store()
+    for name in ("ouser", "else", ".pool"):
+        store.put(BUCKET, BackupLayout(PREFIX, name).marker, b"{}")
+    wrong = BackupLayout(PREFIX, "ousr")
+    for read in (read_archive, read_manifest, check_backup_exists):
+        with pytest.raises(BackupNotFoundError) as raised:
+            read(store, BUCKET, wrong)
+        assert raised.value.message == f"there is no backup '{wrong.name}' in s3://{BUCKET}/{PREFIX}"
+        assert raised.value.hint == "Did you mean 'ouser' or 'ours'?"
+    with pytest.raises(BackupNotFoundError) as raised:
+        read_archive(store, BUCKET, BackupLayout(PREFIX, "unlike"))
+    assert raised.value.hint == "`GET /backups` lists those that are there."
+
+
+def test_who_may_not_list_the_bucket_is_told_all_the_same() -> None:
+    store = our_store()
+
+    def refuse(operation: str, bucket: str, key: str) -> None:
+        if operation == "list_folders":
+            msg = f"{bucket}/{key}"
+            raise StorageAccessDeniedError(msg)
+
+    store.before = refuse
+    with pytest.raises(BackupNotFoundError, match="there is no backup") as raised:
+        read_archive(store, BUCKET, BackupLayout(PREFIX, f"{LAYOUT.name}s"))
+    assert raised.value.hint == "`GET /backups` lists those that are there."
+
+
+def test_to_find_that_a_name_is_free_lists_no_backups() -> None:
+    store = our_store()
+    asked: list[str] = []
+    store.before = lambda operation, *_: asked.append(operation)
+    free = BackupLayout(PREFIX, f"{LAYOUT.name}s")
+    assert not is_backup(store, BUCKET, free)
+    assert find_manifest(store, BUCKET, free) is None
+    assert "list_folders" not in asked
 
 
 @pytest.mark.parametrize("left", ["vault/manifest.json", "full_meta.json", "segment_meta.json"])

@@ -221,7 +221,7 @@ def test_a_schedule_is_made_by_the_keyboard_alone(page: Page, filled: FakeApi) -
     page.get_by_role("button", name="Show what it would keep").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_text("24 backups would be there")).to_be_visible()
-    expect(page.get_by_role("img", name="24 of 1000 backups stay")).to_be_visible()
+    expect(page.get_by_role("img", name="What stays: 24 of 1,000 backups")).to_be_visible()
     assert "hourly" not in filled.schedules
     page.get_by_role("button", name="Make it").focus()
     page.keyboard.press("Enter")

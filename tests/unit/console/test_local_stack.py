@@ -6,7 +6,7 @@ from milvus_vault.client import VaultClient
 from milvus_vault.client.local_state import LocalState
 from milvus_vault.console import app
 from milvus_vault.errors import ApiUnavailableError
-from tests.support.fake_api import FakeApi
+from tests.support.fake_api import FakeApi, backup
 from tests.unit.console.conftest import Browser
 
 
@@ -34,6 +34,38 @@ def test_a_local_stack_that_has_moved_is_told(stacks: list[LocalState], browser:
     assert "the local stack has another address now" in browser.get("/schedules").text
     stacks.clear()
     assert "no local stack runs" in browser.get("/schedules").text
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "given"),
+    [
+        ("/schedules", "get_schedule", {"kind": "backup", "name": "nightly", "expression": "rate(1 day)"}),
+        ("/backups", "create_backup", {"name": "first"}),
+        ("/backups/first/verify", "verify_backup", {}),
+        ("/backups/first/restore/plan", "plan_restore", {}),
+    ],
+)
+def test_every_form_tells_it(
+    stacks: list[LocalState],
+    api: FakeApi,
+    browser: Browser,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    method: str,
+    given: dict[str, str],
+) -> None:
+    def fail(*_: object) -> object:
+        msg = "cannot be reached"
+        raise ApiUnavailableError(msg, hint="Look at the network.")
+
+    api.backups["first"] = backup("first")
+    browser.enter()
+    monkeypatch.setattr(VaultClient, method, fail)
+    stacks[:] = [local("http://127.0.0.1:1")]
+    answer = browser.post(path, **given)
+    assert (answer.status, "the local stack has another address now" in answer.text) == (409, True)
+    # The form is there again.
+    assert "<form" in answer.text
 
 
 def test_one_that_does_not_answer_where_it_was_is_none_of_them(browser: Browser) -> None:

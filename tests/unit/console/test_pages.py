@@ -137,7 +137,7 @@ def test_a_backup_is_created(api: FakeApi, browser: Browser) -> None:
 
 def test_a_restore_is_started_with_what_was_chosen(api: FakeApi, browser: Browser) -> None:
     api.backups["first"] = backup("first")
-    assert "1 collections" in browser.get("/backups/first/restore").text
+    assert "<p>1 collection with " in browser.get("/backups/first/restore").text
     assert "Start the restore" not in browser.get("/backups/first/restore").text
     asked = {"suffix": "_r", "collections": "", "allow_version": "yes"}
     plan = browser.post("/backups/first/restore/plan", **asked)
@@ -245,10 +245,13 @@ def test_a_prune_shows_its_dry_run_before_it_deletes(api: FakeApi, browser: Brow
     assert "Start a dry run" in browser.get("/prune").text
     there = browser.post("/prune", do="dry").headers["location"]
     assert sent(api, "POST") == [("/prune", {"dry_run": True})]
-    for stage in api.runs[there.partition("=")[2]]:
-        stage.request["dry_run"] = True
+    reading = PhaseProgress(name="reading backups", counts=(UnitCount(unit="backup", done=20, total=100),))
+    update = {"request": {"dry_run": True}, "progress": Progress(phases=(reading,))}
+    dry = there.partition("=")[2]
+    api.runs[dry] = [stage.model_copy(update=update) for stage in api.runs[dry]]
     page = browser.get(there).text
     assert "hx-get" in page
+    assert "20 of 100 backups" in page
     assert "Delete what no policy keeps" not in page
     browser.get(f"{there}&part=run")
     ended = browser.get(f"{there}&part=run").text
@@ -364,7 +367,7 @@ def test_a_verification_that_failed_says_what_it_looked_at_and_how_far_a_stopped
     ]
     api.runs["verify-cut"] = [run("verify-cut", "stopped", progress=Progress(phases=(reading,)))]
     page = browser.get("/runs/verify-bad").text
-    assert "deep: 1,200 of 1,200 objects read (1.0 GiB); all 1,200 objects of 7 collections were looked up" in page
+    assert "deep: 1,200 of 1,200 objects read (1.0 GiB); 1,200 objects of 7 collections looked up: damaged" in page
     assert "shop.orders: insert_log/1 is missing" in page
     page = browser.get("/runs/verify-cut").text
     assert "How far it came" in page

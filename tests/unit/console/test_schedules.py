@@ -117,7 +117,7 @@ def test_a_preview_changes_nothing(api: FakeApi, browser: Browser) -> None:
         api.backups[f"b{number}"] = backup(f"b{number}", 24 * number, schedule="nightly")
     form = {"expression": "rate(1 day)", "keep_last": "2", "do": "preview"}
     page = browser.post("/schedules/nightly", **form).text
-    assert "2 of 3 backups stay, by last 2" in page
+    assert "What stays, by last 2: 2 of 3 backups." in page
     assert "not among the last 2 and no other rule keeps it" in page
     assert "In the long run" in page
     assert 'value="rate(1 day)"' in page

@@ -175,15 +175,19 @@ def test_an_incremental_backup_is_compared_with_those_before() -> None:
         ["night_02", "2026-02-27 02:00", "2.0 KiB", "2.0 KiB"],
     ]
     assert page.texts["title"][1:4] == [
-        "night_02: 2.0 KiB, 2.0 KiB copied",
-        "night_01: 2.0 KiB, 0 B copied",
-        "nightly: 4.0 KiB, 1.0 KiB copied",
+        "night_02, 2026-02-27 02:00 UTC: 2.0 KiB, 2.0 KiB copied",
+        "night_01, 2026-02-28 02:00 UTC: 2.0 KiB, 0 B copied",
+        "nightly, 2026-03-01 02:00 UTC: 4.0 KiB, 1.0 KiB copied",
     ]
     assert "8.0 KiB in all, each counted by itself; 3.0 KiB were copied." in page.text
-    # Two of the legend, and then two for each: all of it, and what was copied.
-    assert [value for name, value in page.attributes if name == "height"][3:9] == [
+    # Two for each: all of it, and what was copied.
+    assert [value for name, value in page.attributes if name == "height"][1:7] == [
         "55.0", "55.0", "55.0", "0", "110.0", "27.5",
     ]  # fmt: skip
+    # What its lines and colours stand for.
+    assert page.texts["span"][1:6] == ["4.0 KiB", "2.0 KiB", "0", "2026-02-27", "2026-03-01"]
+    for words in ("what it holds", "what was copied for it"):
+        assert words in page.text
     assert page.tables[0].scopes["th"] == 0
 
 
@@ -194,7 +198,7 @@ def test_it_is_compared_with_no_more_than_a_chart_has_room_for() -> None:
 
     assert page.texts["figcaption"][0] == "The last 30 backups of schedule nightly"
     assert len(page.tables[0].rows) == 1 + 30
-    assert page.texts["text"][2:5] == ["up to 1.0 GiB", "2026-01-31", "2026-03-01"]
+    assert page.texts["span"][1:6] == ["1.0 GiB", "512.0 MiB", "0", "2026-01-31", "2026-03-01"]
     # A byte of a GiB can be seen as well.
     assert ("height", "1.5") in page.attributes
 

@@ -9,9 +9,10 @@ import pytest
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.model.requests import PruneRequest
 from milvus_vault.pool.unique import MOST_BACKUPS
+from milvus_vault.retention import freed as freeing
 from milvus_vault.retention.freed import LAST_SECONDS, tell_freed
 from milvus_vault.retention.report import report_prune
-from milvus_vault.retention.working_files import Deletion, Freed, PrunePlan
+from milvus_vault.retention.working_files import FREED, Deletion, Freed, FreedSoFar, PrunePlan
 from milvus_vault.workspace import Workspace
 from tests.support.pool_world import BEGIN, BUCKET, PREFIX, World
 
@@ -67,6 +68,20 @@ def test_a_full_backup_frees_all_and_others_what_nobody_else_lists(world: World)
     # 11 and 20 are of the first alone, 10 of these two.
     assert by_name(freed) == {"full": 5, "r0": 2, "r1": 0}
     assert (freed.object_count, freed.size_bytes, freed.reasons) == (5 + 3, 500 + 3 * len("rows of 10"), ())
+
+
+def test_how_far_it_is_is_written_down_as_it_goes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(freeing, "_NOTED_AT_A_TIME", 1)
+    run = Workspace(world.store, BUCKET, PREFIX, "prune-dry")
+    written: list[tuple[int, int | None]] = []
+
+    def look(operation: str, _: str, key: str) -> None:
+        if operation == "put" and key == run.key(FREED) and (so_far := run.find(FREED, FreedSoFar)):
+            written.append((so_far.groups_done, so_far.groups_total))
+
+    world.store.before = look
+    told(world, plan_of(spared("r0")))
+    assert written == [(1, 2), (2, 2)]
 
 
 def test_where_a_whole_call_is_too_short_for_a_collection_nobody_knows_and_it_ends(world: World) -> None:

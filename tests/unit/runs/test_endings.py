@@ -12,6 +12,7 @@ from milvus_vault.model.messages_verify import VerifyBackupResult, VerifyResult
 from milvus_vault.model.resources import RunKind
 from milvus_vault.runs.describing import WorkingFiles, describe_run
 from milvus_vault.runs.listing import list_runs
+from milvus_vault.workspace import record_key
 from tests.support.fake_machines import FakeMachines, machine_arn, machines
 from tests.support.memory_store import InMemoryObjectStore
 
@@ -129,6 +130,18 @@ def test_of_a_verification_it_is_told_what_was_found_and_not_what_its_states_tel
     assert result is not None
     assert result.keys() == VerifyResult.model_fields.keys()
     assert (result["status"], result["read_count"], result["mended"]) == ("intact", 2, ["it"])
+
+
+@pytest.mark.parametrize("kind", ["restore", "verify"])
+@pytest.mark.parametrize("ending", ["SUCCEEDED", "FAILED"])
+def test_the_report_of_a_run_is_linked_whatever_came_of_it(kind: RunKind, ending: str) -> None:
+    store = InMemoryObjectStore("backups")
+    states = states_with(ending, given='{"backup_name": "b"}', kind=kind)
+    files = WorkingFiles(store, "backups", "p")
+    assert describe_run(machines(states), files, f"{kind}-e", START).report_url is None
+    (arn,) = states.found
+    store.put("backups", record_key("p", "reports", arn, "html"), b"<html>")
+    assert describe_run(machines(states), files, f"{kind}-e", START).report_url is not None
 
 
 @pytest.mark.parametrize(("to", "has_report"), [("", True), (', "to": {"bucket": "archive"}', False)])

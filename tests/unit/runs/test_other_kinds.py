@@ -20,7 +20,17 @@ from milvus_vault.model.messages import Execution
 from milvus_vault.model.names import drill_restore_name
 from milvus_vault.model.requests import DrillRequest, VerifyRequest
 from milvus_vault.model.resources import ObjectCount, PhaseProgress
-from milvus_vault.retention.working_files import POOL_SWEPT, PoolSwept, removed_name
+from milvus_vault.retention import plan as planning
+from milvus_vault.retention.working_files import (
+    FREED,
+    PLAN,
+    POOL_SWEPT,
+    Deletion,
+    Freed,
+    FreedSoFar,
+    PoolSwept,
+    removed_name,
+)
 from milvus_vault.runs.collections import Followed
 from milvus_vault.runs.describing import WorkingFiles, describe_run
 from milvus_vault.runs.following import follow_drill, follow_prune, follow_verify
@@ -186,6 +196,49 @@ def test_a_prune_tells_backups_and_their_objects_as_they_go() -> None:
     deleting = told(follow_prune(prune.run, "prune"), clock.now)["deleting backups"]
     assert counts(deleting) == [("object", sizes[0] + 1, sum(sizes)), ("backup", 1, 2)]
     assert follow_prune(prune.run, "another") is None
+
+
+def test_before_a_prune_decides_it_tells_how_many_backups_it_has_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = InMemoryObjectStore(BUCKET)
+    for age in (3, 2, 1):
+        add(store, f"night_{age}", age)
+    monkeypatch.setattr(planning, "_NOTED_AT_A_TIME", 2)
+    prune, seen = pruner(store), list[list[tuple[str, int, int | None]] | None]()
+
+    def look(operation: str, _: str, key: str) -> None:
+        if operation == "put" and key.endswith(("/read.json", "/plan.json")):
+            followed = follow_prune(prune.run, "prune")
+            seen.append(counts(told(followed, NOW)["reading backups"]) if followed else None)
+
+    store.before = look
+    prune.plan(dry_run=True)
+    assert seen == [None, [("backup", 0, 3)], [("backup", 2, 3)], [("backup", 3, 3)]]
+
+
+def test_a_dry_run_tells_how_far_it_is_with_the_pool() -> None:
+    store = InMemoryObjectStore(BUCKET)
+    prune = pruner(store)
+    planned = prune.plan(dry_run=True)
+    spared = Deletion(name="night", size_bytes=70, object_count=7, marker_etag="e")
+    prune.run.write(PLAN, planned.model_copy(update={"spared": (spared,)}))
+    so_far = FreedSoFar(freed=Freed(object_count=0, size_bytes=0), group="g2", groups_done=2, groups_total=8)
+    looking = []
+    for noted in (None, so_far, so_far.model_copy(update={"groups_done": 8, "is_all": True})):
+        if noted:
+            prune.run.write(FREED, noted)
+        looking.append(counts(told(follow_prune(prune.run, "prune"), NOW)["looking what the pool shares"]))
+    assert looking == [[("group", 0, None)], [("group", 2, 8)], [("group", 8, 8)]]
+
+
+@pytest.mark.parametrize(
+    ("given", "phase"), [('{"dry_run": true}', "finding what would be freed"), ("{}", "deleting and sweeping")]
+)
+def test_a_dry_run_never_says_that_it_deletes(given: str, phase: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    states = FakeMachines()
+    states.add("prune", "mine", NOW, "RUNNING", given=given)
+    monkeypatch.setattr(states, "last_state", lambda _: "CarryOutPrune")
+    files = WorkingFiles(InMemoryObjectStore(BUCKET), BUCKET, PREFIX)
+    assert describe_run(machines(states), files, "prune-mine", NOW).phase == phase
 
 
 def test_the_sweep_of_the_pool_tells_groups_and_what_it_has_deleted() -> None:

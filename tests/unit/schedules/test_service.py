@@ -210,6 +210,15 @@ def test_a_deleted_schedule_is_gone(schedules: Schedules) -> None:
             call("nightly")
 
 
+def test_a_schedule_that_is_not_there_is_told_with_those_near_to_it(schedules: Schedules) -> None:
+    schedules.put("nightly", NIGHTLY)
+    for name, hint in (("nigthly", "Did you mean 'nightly'?"), ("hourly-orders", "Names are case sensitive.")):
+        for call in (schedules.get, schedules.delete):
+            with pytest.raises(ScheduleNotFoundError) as raised:
+                call(name)
+            assert raised.value.hint == hint
+
+
 def deployed(scheduler: FakeScheduler, request: str) -> None:
     """Do what a deployment does."""
     scheduler.put("deployed", expression="rate(1 day)", timezone="UTC", is_enabled=True, request=request)

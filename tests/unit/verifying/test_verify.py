@@ -9,7 +9,7 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.sealing import unseal
 from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.catalogue.entries import CatalogueKeys
-from milvus_vault.errors import BackupFormatError, BackupNotFoundError, RunTakenOverError
+from milvus_vault.errors import BackupFormatError, BackupNotFoundError, RunTakenOverError, split_hint
 from milvus_vault.model.messages_verify import VerifyBackupResult
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.requests import VerifyRequest
@@ -181,9 +181,11 @@ def test_of_a_damaged_backup_the_cause_names_the_first_problems_and_the_catalogu
 
     assert (found.is_done, found.status, found.error) == (True, "damaged", "BackupDamagedError")
     assert found.problem_count == len(gone)
-    assert found.cause.startswith("backup 'books' is damaged: books.works: ")
-    assert found.cause.count(" is missing") == 5
-    assert found.cause.endswith(f"; and {len(gone) - 5} more")
+    cause, hint = split_hint(found.cause)
+    assert cause.startswith("backup 'books' is damaged: books.works: ")
+    assert cause.count(" is missing") == 5
+    assert cause.endswith(f"; and {len(gone) - 5} more")
+    assert hint.startswith("Restore what is named from a copy or an older version of it")
     entry = remembered(store)
     assert entry is not None
     assert (entry.status, entry.run, entry.verified_at, len(entry.problems)) == ("damaged", "verify-1", NOW, len(gone))

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field
 from milvus_vault.api.routing import ANSWER_SECONDS, Caller, Paging, QueryFlag, Routes
 from milvus_vault.api.services import Services
 from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.archive.reader import check_backup_exists
+from milvus_vault.archive.reader import is_backup
 from milvus_vault.backup.prepare import default_name
 from milvus_vault.backup.publish import name_taken
 from milvus_vault.catalogue import compare_backups, describe_collection
@@ -251,8 +251,7 @@ def get_backup_collection(services: Services, name: NameInPath, collection: Coll
 @routes.get("/backups/{name}/report", errors=[BackupNotFoundError, ObjectNotFoundError])
 def get_backup_report(services: Services, name: NameInPath) -> Link:
     """Tell where the HTML report of a backup can be read for an hour, without credentials."""
-    if not backup_exists(services, name):
-        raise services.catalogue.no_backup(name)
+    services.check_backup(name)
     url = services.working_files.report_link("backup", "", name)
     if url is None:
         msg = f"backup '{name}' has no report: another program made it, or an older release"
@@ -296,8 +295,7 @@ def delete_backup(services: Services, name: NameInPath, caller: Caller) -> Start
     request = PruneRequest(backup_names=(name,))
     started = find_started(services.machines, "prune", request, caller.idempotency_key)
     if started is None:
-        if not backup_exists(services, name):
-            raise services.catalogue.no_backup(name)
+        services.check_backup(name)
         services.catalogue.check_deletable(name, services.executions)
         started = start(services.machines, "prune", request, caller.idempotency_key)
     return Started(id=started.id, kind="prune", execution_arn=started.execution_arn, backup_name=name)
@@ -307,16 +305,11 @@ def _start_check(services: Services, request: VerifyRequest, caller: Caller) -> 
     name = request.backup_name
     started = find_started(services.machines, "verify", request, caller.idempotency_key)
     if started is None:
-        if not backup_exists(services, name):
-            raise services.catalogue.no_backup(name)
+        services.check_backup(name)
         started = start(services.machines, "verify", request, caller.idempotency_key)
     return Started(id=started.id, kind="verify", execution_arn=started.execution_arn, backup_name=name)
 
 
 def backup_exists(services: Services, name: str) -> bool:
     """Return whether a backup has its commit marker, or has lost it."""
-    try:
-        check_backup_exists(services.store, services.bucket, BackupLayout(services.prefix, name))
-    except BackupNotFoundError:
-        return False
-    return True
+    return is_backup(services.store, services.bucket, BackupLayout(services.prefix, name))

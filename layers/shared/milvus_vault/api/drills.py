@@ -1,7 +1,6 @@
 """Drills: runs that prove that a backup can be restored."""
 
-from milvus_vault.api.backups import backup_exists
-from milvus_vault.api.restores import find_targets
+from milvus_vault.api.restores import check_version, find_targets
 from milvus_vault.api.routing import Caller, Routes
 from milvus_vault.api.services import Services
 from milvus_vault.drills.preparing import choices_of, choose_backup
@@ -44,8 +43,8 @@ def post_drill(services: Services, body: DrillRequest, caller: Caller) -> Starte
     """
     started = find_started(services.machines, "drill", body, caller.idempotency_key)
     if started is None:
-        if body.backup_name is not None and not backup_exists(services, body.backup_name):
-            raise services.catalogue.no_backup(body.backup_name)
+        if body.backup_name is not None:
+            services.check_backup(body.backup_name)
         name = choose_backup(services.catalogue, body)
         backup: BackupSummary | None
         if body.collections is not None or body.max_bytes is not None:
@@ -55,6 +54,7 @@ def post_drill(services: Services, body: DrillRequest, caller: Caller) -> Starte
             backup = services.catalogue.remembered(name)
         if backup is not None:
             restore = RestoreRequest(backup_name=name, allow_version=body.allow_version)
-            find_targets(services, restore, (), backup.milvus_version)
+            if found := find_targets(services, restore, ()):
+                check_version(restore, found, backup.milvus_version)
         started = start(services.machines, "drill", body, caller.idempotency_key)
     return Started(id=started.id, kind="drill", execution_arn=started.execution_arn, backup_name=body.backup_name)

@@ -73,8 +73,7 @@ def post_copy(services: Services, name: NameInPath, body: CopyRequest, caller: C
     try:
         asked = ExportRequest.copy_of(name, body.to)
     except ValidationError as err:
-        if not backup_exists(services, name):
-            raise services.catalogue.no_backup(name) from err
+        services.check_backup(name)
         msg = f"backup '{name}' has a name that no new backup can have, and is not copied: {next(wrong_fields(err))[1]}"
         raise BackupNotExportableError(msg, hint="Copy its folder to have it elsewhere.") from err
     return _started(services, asked, caller)
@@ -83,8 +82,7 @@ def post_copy(services: Services, name: NameInPath, body: CopyRequest, caller: C
 def _started(services: Services, body: ExportRequest, caller: Caller) -> Started:
     started = find_started(services.machines, "export", body, caller.idempotency_key)
     if started is None:
-        if not backup_exists(services, body.backup_name):
-            raise services.catalogue.no_backup(body.backup_name)
+        services.check_backup(body.backup_name)
         layout = BackupLayout(services.prefix, body.backup_name)
         place = services.export_places.find(body)
         if body.format == "parquet":

@@ -5,7 +5,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from milvus_vault.api.backups import backup_exists
 from milvus_vault.api.inspection import ABOUT_MILVUS
 from milvus_vault.api.routing import Caller, Paging, Routes
 from milvus_vault.api.runs import get_run
@@ -37,6 +36,7 @@ from milvus_vault.errors import (
     WorkingFileError,
     WrongRootPathError,
     leaf_named,
+    together,
 )
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.hybrid import from_datetime
@@ -103,8 +103,7 @@ def post_restore(services: Services, body: RestoreRequest, caller: Caller) -> St
     """
     started = find_started(services.machines, "restore", body, caller.idempotency_key)
     if started is None:
-        if not backup_exists(services, body.backup_name):
-            raise services.catalogue.no_backup(body.backup_name)
+        services.check_backup(body.backup_name)
         backup = services.catalogue.get(body.backup_name)
         _check_targets(services, body, _check_names(backup, body), backup.milvus_version)
         started = start(services.machines, "restore", body, caller.idempotency_key)
@@ -117,15 +116,19 @@ def post_restore_plan(services: Services, body: RestoreRequest) -> PlannedRestor
 
     Of more than 50,000 objects or 1,000 collections none is listed, as the plan then says.
     """
-    if not backup_exists(services, body.backup_name):
-        raise services.catalogue.no_backup(body.backup_name)
-    found = services.look_at_milvus(RestorePlanFound, InspectMilvusRequest(inspection="plan", restore=body))
+    services.check_backup(body.backup_name)
+    try:
+        found = services.look_at_milvus(RestorePlanFound, InspectMilvusRequest(inspection="plan", restore=body))
+    except VersionUnsupportedError:
+        # With what a start would refuse beside it.
+        backup = services.catalogue.get(body.backup_name)
+        _check_targets(services, body, _check_names(backup, body), backup.milvus_version)
+        raise
     earlier = _earlier(services, body, found.run)
-    excused = []
-    for one in found.refused:
-        if not (earlier and one.is_of_target):
-            raise leaf_named(one.error)(one.message, hint=one.hint)
-        excused.append(f"Refused, unless the earlier execution made it: {one.message}.")
+    refusals = [one for one in found.refused if not (earlier and one.is_of_target)]
+    if refusals:
+        raise together([leaf_named(one.error)(one.message, hint=one.hint) for one in refusals])
+    excused = [f"Refused, unless the earlier execution made it: {one.message}." for one in found.refused]
     left_to_run = (*found.plan.left_to_run, *excused)
     update: dict[str, object] = {"continues": earlier, "left_to_run": left_to_run}
     try:
@@ -155,42 +158,46 @@ def _check_names(backup: Backup, request: RestoreRequest) -> list[CollectionName
 def _check_targets(services: Services, request: RestoreRequest, names: list[CollectionName], version: str) -> None:
     """Refuse a Milvus that takes no backup of this version, another execution of the same run, and taken targets.
 
-    These are not refused where what has their names may be of an earlier execution of the same run.
+    These are not refused where what has their names may be of an earlier execution of the same run. Whatever is
+    refused is told at once.
     """
     if not names:
         return
-    found = find_targets(services, request, names, version)
+    found = find_targets(services, request, names)
     if found is None:
         return
+    refusals: list[VaultError] = []
     try:
-        earlier = _earlier(services, request, found.run)
-    except TargetClaimedError:
-        raise
+        check_version(request, found, version)
+    except VersionUnsupportedError as err:
+        refusals.append(err)
+    try:
+        if _earlier(services, request, found.run) is None:
+            check_targets(request, names, found.occupied)
+    except (TargetClaimedError, CollectionExistsError, CollectionNotFoundError) as err:
+        refusals.append(err)
     except VaultError as err:
         _tell_unchecked(err)
-        return
-    if earlier is None:
-        check_targets(request, names, found.occupied)
+    if refusals:
+        raise together(refusals)
 
 
-def find_targets(
-    services: Services, request: RestoreRequest, names: Sequence[CollectionName], version: str
-) -> TargetsFound | None:
-    """Return what is in the way of a restore, or None where Milvus cannot be asked now.
-
-    Raises `VersionUnsupportedError` where Milvus takes no backup of this version.
-    """
-    inspection = InspectMilvusRequest(inspection="targets", restore=request, targets=tuple(names))
-    try:
-        found = services.look_at_milvus(TargetsFound, inspection)
-    except VaultError as err:
-        _tell_unchecked(err)
-        return None
+def check_version(request: RestoreRequest, found: TargetsFound, version: str) -> None:
+    """Raise `VersionUnsupportedError` where Milvus takes no backup of this version, as far as it told its own."""
     if found.server_version:
         check_target_version(
             parse_version(version), parse_version(found.server_version), allow_version=request.allow_version
         )
-    return found
+
+
+def find_targets(services: Services, request: RestoreRequest, names: Sequence[CollectionName]) -> TargetsFound | None:
+    """Return what is in the way of a restore, or None where Milvus cannot be asked now."""
+    inspection = InspectMilvusRequest(inspection="targets", restore=request, targets=tuple(names))
+    try:
+        return services.look_at_milvus(TargetsFound, inspection)
+    except VaultError as err:
+        _tell_unchecked(err)
+        return None
 
 
 def _tell_unchecked(err: VaultError) -> None:

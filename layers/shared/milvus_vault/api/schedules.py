@@ -1,6 +1,5 @@
 """Schedules: when backups and drills come by themselves."""
 
-from milvus_vault.api.backups import backup_exists
 from milvus_vault.api.routing import Paging, Routes
 from milvus_vault.api.services import Services
 from milvus_vault.backup.prepare import default_name
@@ -48,10 +47,11 @@ def _has(services: Services, name: str, drill: DrillRequest) -> bool:
 
 def _check_drill(services: Services, drill: DrillRequest) -> None:
     name, schedule = drill.backup_name, drill.newest_of
-    if name is not None and not backup_exists(services, name):
-        raise services.catalogue.no_backup(name)
+    if name is not None:
+        services.check_backup(name)
     if schedule is None or services.schedules.exists(schedule):
         return
     if schedule not in services.catalogue.newest_complete({schedule}):
         msg = f"there is no schedule '{schedule}' whose backups could be drilled, and no backup of one of that name"
-        raise ScheduleNotFoundError(msg, hint="Make that schedule first. Names are case sensitive.")
+        near = services.schedules.near(schedule)
+        raise ScheduleNotFoundError(msg, hint=near or "Make that schedule first. Names are case sensitive.")

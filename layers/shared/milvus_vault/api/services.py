@@ -5,6 +5,8 @@ from datetime import datetime
 
 from pydantic import BaseModel, ValidationError
 
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.reader import check_backup_exists
 from milvus_vault.backup.places import ExportPlaces
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.errors import ServiceRequestError
@@ -42,6 +44,10 @@ class Services:
         except ValidationError as err:
             msg = f"the function that looks at Milvus answers with something else than {request.inspection}"
             raise ServiceRequestError(msg, hint="See its log; it may be of another release.") from err
+
+    def check_backup(self, name: str) -> None:
+        """Return if there is a backup, or one that has lost its marker. Raises `BackupNotFoundError`."""
+        check_backup_exists(self.store, self.bucket, BackupLayout(self.prefix, name))
 
     @property
     def working_files(self) -> WorkingFiles:

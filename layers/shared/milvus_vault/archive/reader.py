@@ -6,7 +6,7 @@ other documents, so that no damage goes unnoticed.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -21,7 +21,7 @@ from milvus_vault.archive.contents import (
     ArchivedSegment,
     segments_with_deletes,
 )
-from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.layout import OWN_FOLDERS, BackupLayout, join
 from milvus_vault.archive.manifest import (
     FORMAT_VERSION,
     CollectionDocument,
@@ -41,6 +41,8 @@ from milvus_vault.errors import (
     BackupNotFoundError,
     CollectionNotFoundError,
     ObjectNotFoundError,
+    VaultError,
+    did_you_mean,
 )
 from milvus_vault.lines import split_lines
 from milvus_vault.model.collections import ALL_PARTITIONS, CollectionLayout, CollectionName, Segment
@@ -58,9 +60,13 @@ __all__ = [
     "ArchivedCollection",
     "ArchivedPartition",
     "ArchivedSegment",
+    "backup_folders",
     "check_backup_exists",
     "find_collection",
     "find_manifest",
+    "is_backup",
+    "no_backup",
+    "not_held",
     "read_archive",
     "read_collection",
     "read_collection_document",
@@ -89,7 +95,8 @@ def read_archive(store: ObjectStore, bucket: str, layout: BackupLayout) -> Archi
         BackupDamagedError: A metadata object is missing, or is not the one that was written.
         BackupFormatError: A newer release wrote the backup, or milvus-backup in another format.
     """
-    marker, manifest = _open(store, bucket, layout)
+    marker = _read_marker(store, bucket, layout)
+    manifest = _manifest_of(store, bucket, layout, marker)
     if manifest is None:
         return read_reference_archive(store, bucket, layout, marker)
     with ThreadPoolExecutor(SMALL_REQUESTS_AT_A_TIME) as pool:
@@ -138,21 +145,48 @@ def read_manifest(store: ObjectStore, bucket: str, layout: BackupLayout) -> Mani
         BackupDamagedError: Marker or manifest is missing, or is not the one that was written.
         BackupFormatError: A newer release wrote the backup.
     """
-    return _open(store, bucket, layout)[1]
+    return _manifest_of(store, bucket, layout, _read_marker(store, bucket, layout))
 
 
 def find_manifest(store: ObjectStore, bucket: str, layout: BackupLayout) -> Manifest | None:
     """Return the manifest of a backup of ours, or None where there is no backup of this name."""
+    marker = _find_marker(store, bucket, layout)
+    return None if marker is None else _manifest_of(store, bucket, layout, marker)
+
+
+def is_backup(store: ObjectStore, bucket: str, layout: BackupLayout) -> bool:
+    """Return whether there is a commit marker, or one was lost."""
     try:
-        return read_manifest(store, bucket, layout)
-    except BackupNotFoundError:
-        return None
+        return _find_marker(store, bucket, layout) is not None
+    except BackupDamagedError:
+        return True
 
 
 def check_backup_exists(store: ObjectStore, bucket: str, layout: BackupLayout) -> None:
     """Raise `BackupNotFoundError` where there is no commit marker, and none was lost."""
-    with suppress(BackupDamagedError):
-        _read_marker(store, bucket, layout)
+    if not is_backup(store, bucket, layout):
+        raise no_backup(store, bucket, layout)
+
+
+def no_backup(store: ObjectStore, bucket: str, layout: BackupLayout) -> BackupNotFoundError:
+    """Return the error for a backup that is not there, which asks whether one with a name near to its was meant."""
+    if any(store.list_objects(bucket, layout.root)):
+        msg = f"{layout.root} in bucket {bucket} is an unfinished or failed backup: {layout.marker} is missing"
+        return BackupNotFoundError(
+            msg, hint="Start the backup again with the same name, or leave it: prunes remove what is left of it."
+        )
+    near = ""
+    # Who may read one backup need not be allowed to list all.
+    with suppress(VaultError):
+        near = did_you_mean(layout.name, backup_folders(store, bucket, layout.prefix))
+    msg = f"there is no backup '{layout.name}' in s3://{bucket}/{layout.prefix}"
+    return BackupNotFoundError(msg, hint=near or "`GET /backups` lists those that are there.")
+
+
+def backup_folders(store: ObjectStore, bucket: str, prefix: str) -> frozenset[str]:
+    """Return the names of all folders that may be backups, whatever is in them."""
+    folder = join(prefix)
+    return frozenset(store.list_folders(bucket, f"{folder}/" if folder else "")) - OWN_FOLDERS
 
 
 def read_objects(
@@ -271,13 +305,13 @@ def document_pieces(store: ObjectStore, bucket: str, layout: BackupLayout, expec
     content.check(key, expected)
 
 
-def _open(store: ObjectStore, bucket: str, layout: BackupLayout) -> tuple[bytes, Manifest | None]:
-    marker = _read_marker(store, bucket, layout)
+def _manifest_of(store: ObjectStore, bucket: str, layout: BackupLayout, marker: bytes) -> Manifest | None:
+    """Return the manifest that a marker names, or None for one of milvus-backup."""
     members = _read_members(layout.marker, marker)
     if "vault" not in members:
         if any(store.list_objects(bucket, layout.manifest)):
             raise _unreadable(layout.marker, f"it does not refer to {layout.manifest}, which is beside it")
-        return marker, None
+        return None
 
     mark = _validate(VaultMark, layout.marker, members["vault"])
     manifest_digest = FileDigest(
@@ -287,21 +321,25 @@ def _open(store: ObjectStore, bucket: str, layout: BackupLayout) -> tuple[bytes,
     manifest = _validate(Manifest, layout.manifest, _read_members(layout.manifest, body))
     if marker != marker_file(manifest, body):
         raise _unreadable(layout.marker, f"it does not fit {layout.manifest}")
-    return marker, manifest
+    return manifest
 
 
 def _read_marker(store: ObjectStore, bucket: str, layout: BackupLayout) -> bytes:
+    marker = _find_marker(store, bucket, layout)
+    if marker is None:
+        raise no_backup(store, bucket, layout)
+    return marker
+
+
+def _find_marker(store: ObjectStore, bucket: str, layout: BackupLayout) -> bytes | None:
+    """Return the commit marker, or None where there is none. Raises `BackupDamagedError` where it was lost."""
     try:
         return store.get(bucket, layout.marker)
     except ObjectNotFoundError as err:
-        if was_published(store, bucket, layout):
-            msg = f"backup '{layout.name}' has lost its marker, {layout.marker}, and else has what a complete one has"
-            raise BackupDamagedError(msg, hint=REPAIR_HINT) from err
-        if any(store.list_objects(bucket, layout.root)):
-            msg = f"{layout.root} in bucket {bucket} is an unfinished or failed backup: {layout.marker} is missing"
-            raise BackupNotFoundError(msg, hint="Start the backup again with the same name, or delete it.") from err
-        msg = f"there is no backup '{layout.name}': {layout.marker} is not in bucket {bucket}"
-        raise BackupNotFoundError(msg, hint="`GET /backups` lists those that are there.") from err
+        if not was_published(store, bucket, layout):
+            return None
+        msg = f"backup '{layout.name}' has lost its marker, {layout.marker}, and else has what a complete one has"
+        raise BackupDamagedError(msg, hint=REPAIR_HINT) from err
 
 
 def _read_members(key: str, body: bytes) -> dict[str, object]:
@@ -436,7 +474,8 @@ def collections_by_name(
         BackupDamagedError: A metadata object is missing, or is not the one that was written.
         BackupFormatError: A newer release wrote the backup, or milvus-backup in another format.
     """
-    marker, manifest = _open(store, bucket, layout)
+    marker = _read_marker(store, bucket, layout)
+    manifest = _manifest_of(store, bucket, layout, marker)
     found = read_reference_archive(store, bucket, layout, marker) if manifest is None else manifest
     if found.meta_only:
         msg = f"backup '{layout.name}' has metadata alone, and rows of no collection"
@@ -450,10 +489,23 @@ def collections_by_name(
             return collection
         if collection is not None:
             return replace(read_collection(store, bucket, layout, collection), other_etags=other_etags())
-        msg = f"backup '{layout.name}' does not hold collection {name}"
         failed = next((failure.error for failure in found.failures if failure.name == name), "")
-        names = first_of([one.name for one in found.collections])
-        hint = f"Its backup failed: {failed}." if failed else f"It holds {names or 'none'}."
-        raise CollectionNotFoundError(msg, hint=hint)
+        raise not_held(layout.name, str(name), [str(one.name) for one in found.collections], failed)
 
     return find
+
+
+def not_held(backup: str, name: str, there: Sequence[str], failed: str) -> CollectionNotFoundError:
+    """Return the error for a collection that a backup does not hold.
+
+    Args:
+        backup: Name of the backup.
+        name: `<database>.<name>`, as the others.
+        there: Those that it holds.
+        failed: By which error the collection's backup failed; empty for one that did not.
+    """
+    database, _, own = name.partition(".")
+    beside = [other for where, _, other in (one.partition(".") for one in there) if where == database]
+    near = did_you_mean(own, beside, within=f"{database}.")
+    hint = f"Its backup failed: {failed}." if failed else near or f"It holds {first_of(there) or 'none'}."
+    return CollectionNotFoundError(f"backup '{backup}' does not hold collection {name}", hint=hint)

@@ -1,9 +1,8 @@
 """Which collections and databases a request means."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from difflib import get_close_matches
 
-from milvus_vault.errors import CollectionNotFoundError, DatabaseNotFoundError
+from milvus_vault.errors import CollectionNotFoundError, DatabaseNotFoundError, did_you_mean
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.names import TEMPORARY_PREFIX
 
@@ -26,7 +25,8 @@ def select_collections(
         database, _, name = selector.partition(".")
         if database not in databases:
             msg = f"database '{database}' of '{selector}' does not exist in {where}"
-            raise DatabaseNotFoundError(msg, hint=f"There are: {', '.join(databases) or 'none'}.")
+            there_are = f"There are: {', '.join(databases) or 'none'}."
+            raise DatabaseNotFoundError(msg, hint=did_you_mean(database, databases) or there_are)
         try:
             there = collections_of(database)
         except DatabaseNotFoundError:
@@ -57,10 +57,9 @@ def ids_of(names: Iterable[CollectionName], collections_of: Callable[[str], Mapp
 
 def _near(database: str, name: str, there: Collection[str]) -> str:
     """Return which collections of a database may have been meant, and else why a name may not be among them."""
-    near = get_close_matches(name, [one for one in there if not one.startswith(TEMPORARY_PREFIX)])
-    if near:
-        return f"Near it: {', '.join(f"'{database}.{one}'" for one in near)}."
-    return f"'{database}' has {len(there)}. Names are case sensitive; aliases do not count."
+    shown = [one for one in there if not one.startswith(TEMPORARY_PREFIX)]
+    counted = f"'{database}' has {len(there)}. Names are case sensitive; aliases do not count."
+    return did_you_mean(name, shown, within=f"{database}.") or counted
 
 
 def select_databases(selectors: Sequence[str] | None, databases: Iterable[str]) -> list[str]:

@@ -13,10 +13,10 @@ from itertools import islice
 
 from pydantic import BaseModel
 
-from milvus_vault.archive.layout import OWN_FOLDERS, RUNS_FOLDER, BackupLayout, join
+from milvus_vault.archive.layout import RUNS_FOLDER, BackupLayout, join
 from milvus_vault.archive.manifest import Manifest
 from milvus_vault.archive.pool import PoolLayout, parse_pooled_key
-from milvus_vault.archive.reader import check_backup_exists, find_manifest
+from milvus_vault.archive.reader import backup_folders, check_backup_exists, find_manifest
 from milvus_vault.archive.sealing import is_sealed, seal, unseal
 from milvus_vault.archive.tombstones import check_not_being_deleted
 from milvus_vault.catalogue.describe import damaged_summary, describe
@@ -36,6 +36,7 @@ from milvus_vault.errors import (
     StorageRequestError,
     VaultError,
     WorkingFileError,
+    did_you_mean,
 )
 from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.names import backup_of, named_run
@@ -229,7 +230,11 @@ class Catalogue:
         newest = self.newest_complete({schedule}).get(schedule)
         if newest is None:
             msg = f"schedule '{schedule}' has no complete backup"
-            raise BackupNotFoundError(msg, hint="`GET /backups` lists those that are there, with their schedules.")
+            there = {entry.schedule for entry in self._listed_entries() if entry.schedule}
+            near = "" if schedule in there else did_you_mean(schedule, there)
+            raise BackupNotFoundError(
+                msg, hint=near or "`GET /backups` lists those that are there, with their schedules."
+            )
         return newest.name
 
     def incremental(self, source: str, schedule: str | None) -> Sequence[str]:
@@ -451,11 +456,6 @@ class Catalogue:
         below = (found.key for folder in folders for found in self._store.list_objects(self._bucket, folder))
         self._store.delete(self._bucket, (*keys, *below))
 
-    def no_backup(self, name: str) -> BackupNotFoundError:
-        """Return the error for a backup that is not there."""
-        msg = f"there is no backup '{name}' in s3://{self._bucket}/{self._prefix}"
-        return BackupNotFoundError(msg, hint="`GET /backups` lists those that are there.")
-
     def check_deletable(self, name: str, executions: Executions) -> None:
         """Return if nothing forbids to delete a backup.
 
@@ -610,9 +610,7 @@ class Catalogue:
 
     def folders(self) -> frozenset[str]:
         """Return the names of all folders that may be backups, whatever is in them."""
-        folder = join(self._prefix)
-        names = self._store.list_folders(self._bucket, f"{folder}/" if folder else "")
-        return frozenset(names) - OWN_FOLDERS
+        return backup_folders(self._store, self._bucket, self._prefix)
 
 
 def _in_turn(entries: Iterable[EntryKey], schedule: str | None) -> Sequence[EntryKey]:

@@ -4,12 +4,11 @@ from collections.abc import Callable, Iterable
 
 from milvus_vault.archive.contents import ArchivedCollection, ArchivedPartition
 from milvus_vault.archive.layout import INSERT_LOG, BackupLayout, log_of
-from milvus_vault.archive.reader import read_collection, recorded_objects
+from milvus_vault.archive.reader import not_held, read_collection, recorded_objects
 from milvus_vault.catalogue.describe import open_backup
 from milvus_vault.catalogue.differences import settings_of
-from milvus_vault.errors import AnswerTimeoutError, CollectionNotFoundError
+from milvus_vault.errors import AnswerTimeoutError
 from milvus_vault.model.objects import ArchivedObject
-from milvus_vault.model.readable import first_of
 from milvus_vault.model.resources import BackedUpPartition, CollectionDetails, ObjectCount, ObjectKinds, Setting
 from milvus_vault.ports import ObjectStore
 
@@ -35,9 +34,7 @@ def describe_collection(
     names = [f"{one.database}.{one.name}" for one in opened.description.collections]
     if name not in names:
         failures = {f"{one.database}.{one.name}": one.error for one in opened.description.failures}
-        msg = f"backup '{layout.name}' does not hold collection {name}"
-        hint = f"Its backup failed: {failures[name]}." if name in failures else f"It holds {first_of(names) or 'none'}."
-        raise CollectionNotFoundError(msg, hint=hint)
+        raise not_held(layout.name, name, names, failures.get(name, ""))
     number = names.index(name)
     summary, entry = opened.description.collections[number], opened.metadata.collections[number]
     found = entry if isinstance(entry, ArchivedCollection) else read_collection(store, bucket, layout, entry)

@@ -4,11 +4,12 @@ import inspect
 import re
 from collections import defaultdict
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Any, override
 
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
+
+from milvus_vault.errors import did_you_mean
 
 # Lines are no longer than people like to read.
 _WIDEST = 120
@@ -18,8 +19,6 @@ _SIGNS = {"[bold]": "\ue000", "[dim]": "\ue001", "[/]": "\ue002"}
 _TAGS = re.compile("|".join(map(re.escape, _SIGNS)))
 _CODES = str.maketrans({"\ue000": "\x1b[1m", "\ue001": "\x1b[2m", "\ue002": "\x1b[0m"})
 _EXAMPLE = "[dim]"
-# Of 1: how much two words have in common at least.
-_NEAR = 0.7
 
 
 def _shown(text: str) -> str:
@@ -90,9 +89,8 @@ class _Group(TyperGroup):
         try:
             return super().resolve_command(ctx, args)
         except typer.TyperException as err:
-            if near := get_close_matches(args[0], self.commands, cutoff=_NEAR):
-                names = " or ".join(f"'{name}'" for name in near)
-                err.message = f"{err.message.rstrip('.')}. Did you mean {names}?"
+            if question := did_you_mean(args[0], self.commands):
+                err.message = f"{err.message.rstrip('.')}. {question}"
             raise
 
     @override

@@ -149,7 +149,7 @@ class _Pages:
         self._vault, self._now = vault, now
         # Which has another address each time it is started.
         self._is_local = (stack := running_stack()) is not None and stack.api_url == vault.url
-        self.schedules = SchedulePages(vault, now, self._show)
+        self.schedules = SchedulePages(vault, now, self._show, self._refused)
 
     def handler(self, page: Handler) -> Callable[[Request], Awaitable[Response]]:
         """Return what answers a request by a page, or says by name what went wrong."""
@@ -191,6 +191,10 @@ class _Pages:
         else:
             return err
         return ApiUnavailableError(f"{msg}: {err.message}", hint=hint)
+
+    def _refused(self, err: VaultError) -> Refusal:
+        """Return why a form is shown once more."""
+        return refusal_of(self._told(err))
 
     def _problem(self, request: Request, err: VaultError) -> Response:
         err = self._told(err)
@@ -246,9 +250,9 @@ class _Pages:
         try:
             return self._create(form)
         except ValidationError as err:
-            refusal = refusal_of(wrong_request(err))
+            refusal = self._refused(wrong_request(err))
         except VaultError as err:
-            refusal = refusal_of(self._told(err))
+            refusal = self._refused(err)
         return self._show("create", HTTPStatus.CONFLICT, form=form, refusal=refusal)
 
     def _create(self, form: Form) -> Response:
@@ -268,11 +272,11 @@ class _Pages:
             try:
                 return action(request, form)
             except ValidationError as err:
-                refusal = refusal_of(wrong_request(err))
+                refusal = self._refused(wrong_request(err))
             except BackupNotFoundError:
                 raise
             except VaultError as err:
-                refusal = refusal_of(self._told(err))
+                refusal = self._refused(err)
             return self._backup(request, form, refusal)
 
         return act
@@ -331,7 +335,12 @@ class _Pages:
         except VaultError as err:
             shown = self._vault.get_backup(name)
             return self._show(
-                "restore", HTTPStatus.CONFLICT, backup=shown, form=form, refusal=refusal_of(err), unplanned=_UNPLANNED
+                "restore",
+                HTTPStatus.CONFLICT,
+                backup=shown,
+                form=form,
+                refusal=self._refused(err),
+                unplanned=_UNPLANNED,
             )
         back = urlencode({field: form[field] for field in _RESTORE_FIELDS if form[field]})
         return self._show(

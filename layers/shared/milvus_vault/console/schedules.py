@@ -1,6 +1,6 @@
 """The console's pages about schedules: when they fire, what they keep, and the forms that make and change them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from itertools import islice
@@ -14,7 +14,6 @@ from milvus_vault.client import VaultClient
 from milvus_vault.console.forms import (
     Form,
     Refusal,
-    refusal_of,
     schedule_fields,
     schedule_spec,
     spec_of,
@@ -32,9 +31,9 @@ LOOKED_AT = 200
 class SchedulePages:
     """What is answered to requests about schedules."""
 
-    def __init__(self, vault: VaultClient, now: Clock, show: Show) -> None:
-        """Take whom to ask, what says how late it is, and what makes a page."""
-        self._vault, self._now, self._show = vault, now, show
+    def __init__(self, vault: VaultClient, now: Clock, show: Show, refused: Callable[[VaultError], Refusal]) -> None:
+        """Take whom to ask, what says how late it is, what makes a page, and what says why a form comes once more."""
+        self._vault, self._now, self._show, self._refused = vault, now, show, refused
 
     def all(self, _: Request, __: Form) -> Response:
         """Show the schedules."""
@@ -89,7 +88,7 @@ class SchedulePages:
         except ValidationError as err:
             return self._page(before, form, wrong_fields_of(err, _FIELDS))
         except VaultError as err:
-            return self._page(before, form, refusal_of(err))
+            return self._page(before, form, self._refused(err))
         return _to_schedule(name)
 
     def _check_is_free(self, name: str) -> None:

@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from milvus_vault.console.words import spoken
 from milvus_vault.model import readable
 from milvus_vault.model.resources import Run
-from milvus_vault.model.times import utc_minute, utc_second
+from milvus_vault.model.times import utc_day, utc_minute, utc_second
 from milvus_vault.reports import COLOURS
 
 FOLDER = Path(__file__).parent
@@ -78,8 +78,9 @@ def environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters |= {"bytes": readable.size, "count": readable.count, "duration": readable.duration}
-    made.filters |= {"minute": utc_minute, "time": utc_second, "rate": readable.rate, "ago": _ago}
+    made.filters |= {"bytes": readable.size, "count": readable.count, "number_of": readable.number_of}
+    made.filters |= {"day": utc_day, "minute": utc_minute, "time": utc_second}
+    made.filters |= {"duration": readable.duration, "rate": readable.rate, "ago": _ago}
     made.filters |= {"growth": _growth, "change": _change}
     made.filters |= {"counted": readable.counted, "moving": readable.moving, "percent_of": readable.percent_of}
     made.filters |= {"warning_parts": readable.warning_parts}

@@ -18,6 +18,7 @@ from milvus_vault.inspection.segments import LOOKED_AT, unfit_collections
 from milvus_vault.model.collections import DEFAULT_DATABASE, CollectionName
 from milvus_vault.model.names import TEMPORARY_PREFIX
 from milvus_vault.model.objects import ARCHIVED_HINT
+from milvus_vault.model.readable import number_of
 from milvus_vault.model.requests import BackupRequest
 from milvus_vault.model.resources import CheckItem, CheckReport
 from milvus_vault.model.rights import Right
@@ -147,7 +148,7 @@ def _ask(deployment: Deployment, findings: _Findings, database: VectorDatabase, 
     def list_all() -> str:
         databases = database.list_databases()
         names.extend(all_collections(database, databases))
-        return f"{len(databases)} databases with {len(names)} collections"
+        return f"{number_of(len(databases), 'database')} with {number_of(len(names), 'collection')}"
 
     if not findings.check("collections", list_all):
         findings.skip(
@@ -279,7 +280,8 @@ def _limits(database: Server) -> str:
 def _leftovers(names: list[CollectionName]) -> str:
     found = [str(name) for name in names if name.name.startswith(TEMPORARY_PREFIX)]
     if found:
-        msg = f"{len(found)} collections of restores that are running or were stopped: {', '.join(found[:10])}"
+        many = number_of(len(found), "collection")
+        msg = f"{many} of restores that are running or were stopped: {', '.join(found[:10])}"
         raise Warned(msg, "Start the stopped restores again with the same requests, or drop the collections.")
     return "no restore has left a collection behind"
 

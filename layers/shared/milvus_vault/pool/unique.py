@@ -57,6 +57,8 @@ class UniqueObjects(NamedTuple):
     """Of each that has any: what not even the others of these backups list."""
     problem: BackupDamagedError | None = None
     """Why nobody knows, and nothing of the group is counted, nor would be deleted."""
+    groups_left: int = 0
+    """How many come behind it."""
 
 
 def unique_objects(
@@ -92,10 +94,13 @@ def unique_objects(
                 known = own[group].get(listed.expected.sha256)
                 own[group][listed.expected.sha256] = _OwnList(listed, _SEVERAL if known else index)
     rest = sorted(set(others) - set(chosen))
+    left = len(own)
     for some in batched(sorted(own), _GROUPS_AT_A_TIME, strict=False):
         check()
         references = read_references(store, bucket, prefix, rest, frozenset(some), _MANIFESTS_AT_A_TIME)
-        yield from each(partial(work.of_group, own, references), some)
+        for found in each(partial(work.of_group, own, references), some):
+            left -= 1
+            yield found._replace(groups_left=left)
 
 
 class _OwnList(NamedTuple):

@@ -90,7 +90,11 @@ def _moment(manifest: Manifest) -> str:
     if not manifest.moment:
         return "no known moment: a restore brings back all that was captured"
     own = sum(entry.moment != manifest.moment for entry in manifest.collections)
-    others = f", but {own} of {len(manifest.collections)} collections, which have later ones" if own else ""
+    others = (
+        f", but {own} of {readable.number_of(len(manifest.collections), 'collection')}, with a later one each"
+        if own
+        else ""
+    )
     return f"{as_text(manifest.moment)}, all collections alike{others}"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from milvus_vault.model.readable import shortened
+from milvus_vault.model.readable import shortened, size
 
 MAX_BARS = 10
 
@@ -84,6 +84,12 @@ class History:
     """What some backups hold and what they copied, oldest first."""
 
     columns: Sequence[Column]
+
+    @property
+    def summary(self) -> str:
+        """Return what the chart shows, for those who cannot see it."""
+        of_each = f"the largest holds {size(self.largest_bytes)}"
+        return f"{size(self.size_bytes)} in all, of which {size(self.copied_size_bytes)} were copied; {of_each}"
 
     @property
     def size_bytes(self) -> int:

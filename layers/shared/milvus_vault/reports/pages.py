@@ -1,4 +1,4 @@
-"""What the two reports have in common: the template engine, and what is said of failed collections."""
+"""What the reports have in common: the template engine, and what is said of failed collections."""
 
 import base64
 import hashlib
@@ -35,7 +35,7 @@ class Failure:
 
 def failure(name: str, error: str, message: str, hint: str = "") -> Failure:
     """Return what is said of a collection that failed."""
-    return Failure(name, error, _meaning(error), message, hint)
+    return Failure(name, error, meaning(error), message, hint)
 
 
 def render(template: str, values: Mapping[str, object]) -> bytes:
@@ -43,11 +43,12 @@ def render(template: str, values: Mapping[str, object]) -> bytes:
     return _environment().get_template(template).render(values).encode()
 
 
-def _meaning(error: str) -> str:
+def meaning(error: str) -> str:
+    """Return what the name of an error stands for; nothing for one of a later release."""
     try:
         return (leaf_named(error).__doc__ or "").partition("\n")[0]
     except KeyError:
-        # A later release may have written the name into a backup that this one shows.
+        # It may have written the name into a backup that this one shows.
         return ""
 
 
@@ -61,7 +62,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters |= {"bytes": readable.size, "count": readable.count, "duration": readable.duration}
+    environment.filters |= {"bytes": readable.size, "count": readable.count, "number_of": readable.number_of}
+    environment.filters |= {"duration": readable.duration}
     environment.filters |= {"warning_parts": readable.warning_parts}
     environment.filters |= {"day": utc_day, "minute": utc_minute}
     environment.filters |= {"time": utc_second, "exact_time": utc_millisecond, "hybrid": as_text}

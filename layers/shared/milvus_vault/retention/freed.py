@@ -14,6 +14,9 @@ from milvus_vault.workspace import Workspace
 # In the middle of a group it ends when so little is left: what was read of it is lost.
 LAST_SECONDS = 30
 
+# Groups, after which it is written down how far it is, for whoever follows the run.
+_NOTED_AT_A_TIME = 20
+
 
 class _OutOfTimeError(Exception):
     """The function has no time for more."""
@@ -80,7 +83,15 @@ def _look_up(run: Workspace, names: Sequence[str], so_far: FreedSoFar, seconds_l
         found = unique_objects(run.store, run.bucket, run.prefix, names, others, after=so_far.group, check=check)
         with closing(found):
             for one in found:
-                so_far = FreedSoFar(freed=_plus(so_far.freed, one), group=one.group)
+                done = so_far.groups_done + 1
+                so_far = FreedSoFar(
+                    freed=_plus(so_far.freed, one),
+                    group=one.group,
+                    groups_done=done,
+                    groups_total=done + one.groups_left,
+                )
+                if done % _NOTED_AT_A_TIME == 0:
+                    run.write(FREED, so_far)
                 if seconds_left() < STOP_SECONDS:
                     return so_far
     except _OutOfTimeError:

@@ -7,6 +7,7 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.reader import no_backup
 from milvus_vault.archive.tombstones import has_begun, tombstone_key
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.claims import CLAIM, RUNNING, ClaimHeldError, Claims
@@ -18,7 +19,7 @@ from milvus_vault.parallel import each
 from milvus_vault.ports import Executions, Scheduler
 from milvus_vault.retention.policy import Decision, decide_all
 from milvus_vault.retention.proof import Proof, Prover
-from milvus_vault.retention.working_files import PLAN, Deletion, PrunePlan
+from milvus_vault.retention.working_files import PLAN, READ, BackupsRead, Deletion, PrunePlan
 from milvus_vault.workspace import Workspace
 
 # Each takes some 8 events of the 25,000 that an execution's history may have. The next prune goes on.
@@ -26,6 +27,9 @@ MAX_DELETIONS = 1000
 
 # A manifest of 16,000 collections takes 100 MB while it is read.
 _READ_AT_A_TIME = 4
+
+# Backups, after which it is written down how many were read.
+_NOTED_AT_A_TIME = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +91,18 @@ class PrunePreparation:
     def _proofs(self, names: Iterable[str]) -> dict[str, Proof]:
         """Return what is sealed of those that have a marker, or have lost it."""
         prover = Prover(self.run.store, self.run.bucket, self.run.prefix, self.catalogue, self.started_at)
-        found = [proof for proof in each(prover.prove, names, threads=_READ_AT_A_TIME) if proof]
+        wanted, found = list(names), []
+        self._note_read(0, len(wanted))
+        for number, proof in enumerate(each(prover.prove, wanted, threads=_READ_AT_A_TIME), start=1):
+            found += [proof] if proof else []
+            if number == len(wanted) or number % _NOTED_AT_A_TIME == 0:
+                self._note_read(number, len(wanted))
         # The marker of a backup that is running may be about to be written.
         return {proof.name: proof for proof in found if proof.marker_etag or not self._is_running(proof.name)}
+
+    def _note_read(self, done: int, total: int) -> None:
+        """Write down how many backups are read, for whoever follows the run."""
+        self.run.write(READ, BackupsRead(begun_at=self.started_at, done=done, total=total))
 
     def _is_running(self, name: str) -> bool:
         claims = Claims(self.run.store, self.executions, self.run.bucket, execution_arn="", run="")
@@ -133,7 +146,7 @@ class PrunePreparation:
 
     def _check(self, name: str, proof: Proof | None) -> None:
         if proof is None:
-            raise self.catalogue.no_backup(name)
+            raise no_backup(self.run.store, self.run.bucket, BackupLayout(self.run.prefix, name))
         self.catalogue.check_deletable(name, self.executions)
 
     def _deletions(self, decisions: Iterable[Decision], proofs: Mapping[str, Proof]) -> Iterator[Deletion]:

@@ -1,6 +1,7 @@
 """The working files of a prune, by their names in its workspace, and its report.
 
-    plan.json                `PrunePlan`
+    read.json                        `BackupsRead`: how many backups were read before it is decided
+    plan.json                        `PrunePlan`
     outcomes/<index>.json            `Outcome` of one deletion
     outcomes/<index>.removed.json    what is gone so far of the objects in a backup's folder, an `ObjectCount`
     swept.json                       `Swept`
@@ -18,6 +19,7 @@ from milvus_vault.model.resources import ObjectCount
 from milvus_vault.model.times import Time
 from milvus_vault.retention.policy import Decision
 
+READ = "read.json"
 PLAN = "plan.json"
 SWEPT = "swept.json"
 FREED = "freed.json"
@@ -41,6 +43,14 @@ class Deletion(Model):
     """Whether its objects may lie in the pool: false where it is known to be a full one."""
     guards: tuple[str, ...] = ()
     """Backups that must be there and sound while this one is deleted: the newest of its schedule."""
+
+
+class BackupsRead(Model):
+    """How far PlanPrune is with the backups of which it decides."""
+
+    begun_at: Time
+    done: Count
+    total: Count
 
 
 class PrunePlan(Model):
@@ -153,6 +163,9 @@ class FreedSoFar(Model):
     freed: Freed
     group: str = ""
     """The last group of the pool that was looked at; groups come in order."""
+    groups_done: Count = 0
+    groups_total: Count | None = None
+    """None before the first group."""
     is_all: bool = False
 
 

@@ -65,7 +65,7 @@ class WorkingFiles:
 
     def report_link(self, kind: RunKind, execution_arn: str, backup: str | None) -> str | None:
         """Return where the HTML report of a run that has ended can be read for an hour; None where there is none."""
-        if kind == "restore":
+        if kind in {"restore", "verify"}:
             key = record_key(self.prefix, "reports", execution_arn, "html")
         elif kind in {"backup", "export"} and backup:
             key = BackupLayout(self.prefix, backup).report
@@ -138,12 +138,12 @@ def describe_run(machines: Machines, files: WorkingFiles, wanted: str, now: date
     request = as_object(execution.input_json)
     # A backup that failed has no report, but another one of its name may have, as of a dataset, or of an export to
     # another place.
-    has_report = status in {"succeeded", "partial"} or (kind == "restore" and status == "failed")
+    has_report = status in {"succeeded", "partial"} or (kind in {"restore", "verify"} and status == "failed")
     has_report = has_report and request.get("to") is None and request.get("format") != "parquet"
     return Run(
         **dict(summary),
         execution_arn=execution.arn,
-        phase=phase_of(kind, machines.states.last_state(execution.arn)) if status == "running" else "",
+        phase=_phase(machines, kind, execution, request) if status == "running" else "",
         progress=_progress(followed, execution, now),
         collections=followed.first(FIRST_COLLECTIONS) if followed else (),
         warnings=warnings[: fitting(warnings)],
@@ -155,6 +155,11 @@ def describe_run(machines: Machines, files: WorkingFiles, wanted: str, now: date
         if has_report
         else None,
     )
+
+
+def _phase(machines: Machines, kind: RunKind, execution: ExecutionDescription, request: Mapping[str, Any]) -> str:
+    state = machines.states.last_state(execution.arn)
+    return phase_of(kind, state, is_dry_run=request.get("dry_run") is True)
 
 
 def _progress(followed: Followed | None, execution: ExecutionDescription, now: datetime) -> Progress:

@@ -68,12 +68,34 @@ def _checking(run: Workspace, found: VerifyProgress) -> Iterator[Phase]:
 
 
 def follow_prune(run: Workspace, execution_arn: str) -> Followed | None:
-    """Return how far a prune is, or None before it is decided what it deletes, or once its files are gone."""
+    """Return how far a prune is, or None before it reads backups, or once its files are gone."""
     plan = run.find(retention.PLAN, retention.PrunePlan)
-    if plan is None or plan.execution_arn != execution_arn:
+    read = run.find(retention.READ, retention.BackupsRead)
+    if (plan is None and read is None) or (plan is not None and plan.execution_arn != execution_arn):
         return None
-    phases = [*_deleting(run, plan), *_sweeping(run)]
+    phases = [] if read is None else [_reading(run, read)]
+    phases += [] if plan is None else [*_freeing(run, plan), *_deleting(run, plan), *_sweeping(run)]
     return Followed((), (), (), None, _as_it_is, phases, lambda: read_paces(run, "prune"), has_collections=False)
+
+
+def _reading(run: Workspace, read: retention.BackupsRead) -> Phase:
+    """Return the phase in which backups are read, before it is decided what becomes of them."""
+    count = UnitCount(unit="backup", done=read.done, total=read.total)
+    moved_at = _written_at(run, retention.READ)
+    return Phase("reading backups", (count,), read.begun_at, moved_at, ended_at=moved_at)
+
+
+def _freeing(run: Workspace, plan: retention.PrunePlan) -> Iterator[Phase]:
+    """Yield the phase in which a dry run finds what the pool would lose; none where it would lose nothing."""
+    if not any(one.may_share for one in plan.spared):
+        return
+    so_far = run.find(retention.FREED, retention.FreedSoFar)
+    done, total = (so_far.groups_done, so_far.groups_total) if so_far else (0, None)
+    moved_at = _written_at(run, retention.FREED)
+    groups = UnitCount(unit="group", done=done, total=done if so_far and so_far.is_all else total)
+    yield Phase(
+        "looking what the pool shares", (groups,), _written_at(run, retention.PLAN), moved_at, ended_at=moved_at
+    )
 
 
 def _deleting(run: Workspace, plan: retention.PrunePlan) -> Iterator[Phase]:

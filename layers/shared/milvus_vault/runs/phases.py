@@ -127,6 +127,14 @@ PHASES: Mapping[RunKind, Mapping[str, str]] = {
 }
 
 
-def phase_of(kind: RunKind, state: str) -> str:
+# A dry run of a prune goes through the same states.
+_OF_DRY_RUNS: Mapping[str, str] = {
+    "CarryOutPrune": "finding what would be freed",
+    "IsCarriedOut": "finding what would be freed",
+}
+
+
+def phase_of(kind: RunKind, state: str, *, is_dry_run: bool = False) -> str:
     """Return what a run does in a state; `starting` before the first, and the state's name for a newer machine's."""
-    return PHASES[kind].get(state, state) or "starting"
+    words = {**PHASES[kind], **(_OF_DRY_RUNS if is_dry_run else {})}
+    return words.get(state, state) or "starting"

@@ -7,7 +7,13 @@ from typing import Protocol
 
 from pydantic import ValidationError
 
-from milvus_vault.errors import InvalidRequestError, ScheduleManagedError, ScheduleNotFoundError, SettingsError
+from milvus_vault.errors import (
+    InvalidRequestError,
+    ScheduleManagedError,
+    ScheduleNotFoundError,
+    SettingsError,
+    did_you_mean,
+)
 from milvus_vault.model.requests import BackupRequest, DrillRequest, ScheduleTag
 from milvus_vault.model.resources import BackupSummary, Page, Schedule, ScheduleSpec
 from milvus_vault.model.schedules import DrillSuccess, StoredSchedule
@@ -60,7 +66,7 @@ class Schedules:
         """Return a schedule. Raises `ScheduleNotFoundError`."""
         stored = self._scheduler.find(name)
         if stored is None:
-            raise _not_found(name)
+            raise self._not_found(name)
         (described,) = self._describe([stored])
         return described
 
@@ -101,12 +107,21 @@ class Schedules:
         """Delete a schedule; its backups stay. Raises `ScheduleNotFoundError` and `ScheduleManagedError`."""
         _check_unmanaged(name)
         if not self._scheduler.delete(name):
-            raise _not_found(name)
+            raise self._not_found(name)
+
+    def near(self, name: str) -> str:
+        """Return what a hint asks of a schedule that is not there: whether a near one was meant; nothing if none is."""
+        return did_you_mean(name, self._scheduler.names())
 
     def stored(self) -> tuple[StoredSchedule, ...]:
         """Return all schedules as Scheduler keeps them, by name."""
         found = [self._scheduler.find(name) for name in sorted(self._scheduler.names())]
         return tuple(stored for stored in found if stored)
+
+    def _not_found(self, name: str) -> ScheduleNotFoundError:
+        return ScheduleNotFoundError(
+            f"there is no schedule '{name}'", hint=self.near(name) or "Names are case sensitive."
+        )
 
     def _describe(self, found: Sequence[StoredSchedule]) -> tuple[Schedule, ...]:
         """Return schedules, after one look into the catalogue for all of them."""
@@ -178,7 +193,3 @@ def _check_unmanaged(name: str) -> None:
         raise ScheduleManagedError(
             msg, hint="Change ScheduleExpression and its neighbours, and deploy the stack again."
         )
-
-
-def _not_found(name: str) -> ScheduleNotFoundError:
-    return ScheduleNotFoundError(f"there is no schedule '{name}'", hint="Names are case sensitive.")

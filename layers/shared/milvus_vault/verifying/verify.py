@@ -24,7 +24,7 @@ from milvus_vault.archive.tombstones import check_not_being_deleted
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.catalogue.entries import CatalogueKeys
 from milvus_vault.claims import CLAIM, Claims
-from milvus_vault.errors import BackupDamagedError
+from milvus_vault.errors import BackupDamagedError, with_hint
 from milvus_vault.model.messages_verify import VerifyBackupResult
 from milvus_vault.model.readable import first_of, size
 from milvus_vault.model.requests import VerifyOptions, VerifyRequest
@@ -490,7 +490,7 @@ def _result(
         batches_key=run.key(BATCHES) if has_batches else "",
         check_count=check_count + has_batches,
         error=found.error,
-        cause=f"backup '{name}' is {found.status}: {listed}" if found.error else "",
+        cause=with_hint(f"backup '{name}' is {found.status}: {listed}", found.hint) if found.error else "",
         warnings=_warnings(found),
         mended=mended,
         lost=repaired.lost[:_LOST_NAMED],

@@ -27,6 +27,7 @@ from milvus_vault.model.collections import CollectionSchema
 from milvus_vault.model.hybrid import HybridTimestamp
 from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.messages_verify import VerifyResult
+from milvus_vault.model.objects import ARCHIVED_HINT
 from milvus_vault.model.requests import VerifyLevel, VerifyOptions, VerifyRequest
 from milvus_vault.model.times import Time
 from milvus_vault.pool.doubts import Doubt
@@ -42,6 +43,11 @@ type Finding = Literal["etag", "checksum", "digest", "baseline", "incomparable",
 LOCKED = "locked"
 
 MAX_PROBLEMS = 100
+
+_DAMAGED_HINT = (
+    "Restore what is named from a copy or an older version of it, or use another backup. Where a marker or a manifest "
+    "is lost or damaged, repair the backup: `POST /backups/{name}/repair`."
+)
 
 _ITEM = (int, str, str, str, int, str, str, str)
 _RECORD = (int, str, str, int, int, str, str, str)
@@ -194,6 +200,11 @@ class VerifyProgress(Model):
     def error(self) -> str:
         """Return the error under which the run ends, or an empty text."""
         return {"damaged": "BackupDamagedError", "archived": "ObjectArchivedError"}.get(self.status, "")
+
+    @property
+    def hint(self) -> str:
+        """Return what is to be done about it, or an empty text."""
+        return {"damaged": _DAMAGED_HINT, "archived": ARCHIVED_HINT}.get(self.status, "")
 
     @property
     def found(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Commands about runs, and the reports that backups and restores leave."""
+"""Commands about runs, and the reports that backups, restores and verifications leave."""
 
 import itertools
 import os
@@ -170,7 +170,7 @@ def _report_url(session: Session, name: str) -> str:
     if run := _run_called(session, name):
         if run.report_url is None:
             msg = f"run {name} has left no report"
-            raise RunNotFoundError(msg, hint="Backups and restores do, when they end.")
+            raise RunNotFoundError(msg, hint="Backups, restores and verifications do, when they end.")
         return run.report_url
     url = session.vault().get_backup(name).report_url
     if url is None:
