@@ -1093,6 +1093,16 @@ class TestReport:
         assert cli("report", "restore-1", "--no-browser").out.strip() == url
         assert cli("report", "b", "-o", "json").document == {"url": url, "file": None}
 
+    def test_a_file_that_cannot_be_written_is_refused_before_anybody_is_asked(
+        self, api: FakeApi, cli: Cli, tmp_path: Path
+    ) -> None:
+        for file in (tmp_path / "no" / "b.html", tmp_path, Path("/proc/b.html")):
+            done = cli("report", "b", "--save", str(file))
+            assert (done.code, done.out, api.asked) == (2, "", [])
+            assert f"cannot write {file}: " in done.err
+            assert "hint: Name a file in a folder that is there" in done.err
+        assert list(tmp_path.iterdir()) == []
+
     def test_a_backup_without_one_is_told(self, api: FakeApi, cli: Cli) -> None:
         api.backups = {"b": backup("b")}
         api.runs = {"backup-1": [run("backup-1")]}

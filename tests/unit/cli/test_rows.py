@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from milvus_vault.adapters.s3 import S3ObjectStore
-from milvus_vault.cli import archives, main
+from milvus_vault.cli import archives, files, main
 from milvus_vault.cli.commands import rows as command
 from milvus_vault.cli.session import Output
 from milvus_vault.cli.terminal import HarmlessConsole
@@ -210,9 +210,17 @@ def test_a_link_stays_a_link_and_a_file_of_another_is_left_alone(cli: Cli, tmp_p
     assert len(list(tmp_path.iterdir())) == 4
 
 
+def test_a_file_that_cannot_be_written_is_refused_before_anybody_is_asked(
+    store: InMemoryObjectStore, api: FakeApi, cli: Cli
+) -> None:
+    assert store.buckets
+    assert cli("rows", NAME, "gold.layers", "--file", "/nowhere/rows.json").code == 2
+    assert api.asked == []
+
+
 def test_two_that_write_one_file_at_once_leave_that_of_one(tmp_path: Path) -> None:
     file = tmp_path / "rows.json"
-    with archives._whole(file) as first, archives._whole(file) as second:
+    with files.written_whole(file) as first, files.written_whole(file) as second:
         first.write(b"first\n" * 9)
         second.write(b"second\n")
     assert file.read_bytes() == b"first\n" * 9

@@ -1,16 +1,15 @@
 """The one place where the command line goes past the API: it reads a backup's objects itself (docs/adr/0039)."""
 
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
-from uuid import uuid4
 
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.cli.files import check_writable, written_whole
 from milvus_vault.cli.session import Session
 from milvus_vault.client.local_state import running_stack
 from milvus_vault.errors import InvalidRequestError, StorageAccessDeniedError
@@ -62,6 +61,8 @@ def check_sink(session: Session, form: Form, file: Path | None) -> None:
     if file is None and (form == "parquet" or (form == "arrow" and session.output.text.is_terminal)):
         msg = f"{form} cannot be written to {'standard output' if form == 'parquet' else 'a terminal'}"
         raise InvalidRequestError(msg, hint=f"Name a file: --file rows.{form}")
+    if file is not None:
+        check_writable(file)
 
 
 def write(session: Session, rows: Rows, form: Form, file: Path | None) -> None:
@@ -75,7 +76,7 @@ def write(session: Session, rows: Rows, form: Form, file: Path | None) -> None:
                     session.output.line(line, is_json=form == "json")
             sys.stdout.flush()
     else:
-        with _whole(file) as sink:
+        with written_whole(file) as sink:
             _write(rows, form, sink)
         session.output.say("[green]✓[/] written to {file}", file=file)
 
@@ -98,28 +99,4 @@ def _standard_output() -> Iterator[None]:
         raise
     except OSError as err:
         msg = f"cannot write to standard output: {err.strerror or err}"
-        raise InvalidRequestError(msg) from err
-
-
-@contextmanager
-def _whole(file: Path) -> Iterator[IO[bytes]]:
-    """Yield what is a file once all is written, under a name of its own until then. Raises `InvalidRequestError`.
-
-    A device, a pipe or a link gets it as it comes: what stands in their place would be another thing.
-    """
-    is_direct = file.is_symlink() or (file.exists() and not file.is_file())
-    part = file if is_direct else file.with_name(f".{file.name}.{uuid4().hex}.part")
-    try:
-        try:
-            with part.open("wb" if is_direct else "xb") as sink:
-                yield sink
-            if not is_direct:
-                if file.exists():
-                    shutil.copymode(file, part)
-                part.replace(file)
-        finally:
-            if not is_direct:
-                part.unlink(missing_ok=True)
-    except OSError as err:
-        msg = f"cannot write {file}: {err.strerror or err}"
         raise InvalidRequestError(msg) from err

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from milvus_vault.cli.exit_codes import ExitCode
+from milvus_vault.cli.files import check_writable, written_whole
 from milvus_vault.cli.options import selectors
 from milvus_vault.cli.session import Output, Session, session_of
 from milvus_vault.errors import InvalidRequestError
@@ -75,7 +76,8 @@ def acceptance(
         msg = "--clean-up removes what it finds, and --read-only changes nothing"
         raise InvalidRequestError(msg, hint="Leave one of them out.")
     selected = _one_collection(collection)
-    _check_writable(save)
+    if save is not None:
+        check_writable(save)
     account, vault = _account(session), session.vault()
     token = os.environ.get("MILVUS_TOKEN", "")
     if clean_up:
@@ -106,21 +108,6 @@ def _one_collection(given: str) -> str:
         msg = f"--collection '{given}' is not one collection"
         raise InvalidRequestError(msg, hint="Name one: database.collection.")
     return named[0]
-
-
-def _check_writable(file: Path | None) -> None:
-    """Raise `InvalidRequestError` before anything is begun whose report could not be written."""
-    if file is None:
-        return
-    try:
-        was_there = file.exists()
-        with file.open("ab"):
-            pass
-        if not was_there:
-            file.unlink()
-    except OSError as err:
-        msg = f"cannot write {file}: {err.strerror or err}"
-        raise InvalidRequestError(msg, hint="Name a file in a folder that is there.") from err
 
 
 def _account(session: Session) -> "Account":
@@ -217,7 +204,8 @@ def _save(output: Output, report: "AcceptanceReport", trial: "Trial", file: Path
     from milvus_vault.acceptance import redaction
 
     safe = redaction.redacted_report(report, redaction.names_of(trial))
-    file.write_text(safe.model_dump_json(indent=2) + "\n")
+    with written_whole(file) as sink:
+        sink.write(safe.model_dump_json(indent=2).encode() + b"\n")
     output.tell("{file} has the report without names, accounts and addresses. Read it before you send it.", file=file)
 
 

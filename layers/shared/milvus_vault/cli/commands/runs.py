@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
+from milvus_vault.cli.files import check_writable, written_whole
 from milvus_vault.cli.options import Limit, NameArgument, NameOption, Timeout, backup_name
 from milvus_vault.cli.session import Session, session_of
 from milvus_vault.errors import BackupNotFoundError, InvalidRequestError, RunNotFoundError
@@ -150,10 +151,14 @@ def report(
     session = session_of(context)
     output = session.output
     chosen = backup_name(argument, name)
+    if save is not None:
+        check_writable(save)
     url = _report_url(session, chosen)
     is_opened = False
     if save is not None:
-        save.write_bytes(session.vault().download(url))
+        page = session.vault().download(url)
+        with written_whole(save) as sink:
+            sink.write(page)
     elif not (no_browser or output.is_json):
         is_opened = _open_in_browser(url)
     if output.is_json:
