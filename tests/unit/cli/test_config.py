@@ -56,6 +56,11 @@ def test_a_folder_that_cannot_be_written_is_named(cli: Cli, monkeypatch: pytest.
     refused = cli("config", "add", "prod", "--stack", "vault")
     assert refused.code == 7, refused.err
     assert "cannot be read: Not a directory" in refused.err
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/proc/x")
+    refused = cli("config", "add", "prod", "--stack", "vault")
+    assert refused.code == 2
+    assert f"cannot write {deployments_path()}: " in refused.err
+    assert "hint: See that you may write there. XDG_CONFIG_HOME" in refused.err
 
 
 def test_two_names_for_one_api_are_refused(cli: Cli) -> None:

@@ -13,7 +13,15 @@ from typing import override
 import pytest
 
 from milvus_vault.cli import local_stack
-from milvus_vault.client.local_state import LocalState, is_alive, lock_path, log_path, running_stack, state_path
+from milvus_vault.client.local_state import (
+    LocalState,
+    is_alive,
+    lock_path,
+    log_path,
+    running_stack,
+    starting_path,
+    state_path,
+)
 from milvus_vault.errors import LocalStackError
 from tests.support.fake_api import FakeApi, backup
 from tests.unit.cli.conftest import Cli
@@ -329,3 +337,31 @@ def test_status_says_which_part_does_not_answer(api: FakeApi, cli: Cli, holders:
     done = cli("local", "status", "-o", "json")
     verdicts = {item["name"]: item["verdict"] for item in done.document["checks"]}
     assert (done.code, verdicts) == (7, {"milvus": "failed", "s3": "failed", "step_functions": "failed"})
+
+
+@pytest.mark.parametrize("is_json", [False, True])
+@pytest.mark.usefixtures("api")
+def test_a_state_that_cannot_be_written_is_told_in_a_line(
+    is_json: bool, cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "local").mkdir()
+    (tmp_path / "local" / "background.py").touch()
+    for state in ("/proc/x", "/dev/null"):
+        monkeypatch.setenv("XDG_STATE_HOME", state)
+        done = cli("local", "up", "--repo", str(tmp_path), *(("-o", "json") if is_json else ()))
+        assert done.code == 1
+        assert f"error: cannot write {starting_path()}: " in done.err
+        assert "XDG_STATE_HOME names" in done.err
+        assert cli("local", "status").out == "The local stack does not run.\n"
+        assert cli("local", "down").code == 0
+        assert cli("list").code == 0
+
+
+@pytest.mark.usefixtures("api")
+def test_a_clone_that_cannot_be_written_is_told_in_a_line(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "local").mkdir()
+    (tmp_path / "local" / "background.py").touch()
+    (tmp_path / ".make").touch()
+    done = cli("local", "up", "--repo", str(tmp_path))
+    assert done.code == 1
+    assert f"error: cannot write {tmp_path / '.make' / 'local-up.lock'}: " in done.err

@@ -52,9 +52,7 @@ def start(output: Output, repository: Path | None, *, with_sample: bool) -> Loca
 @contextlib.contextmanager
 def _alone(output: Output, clone: Path) -> Iterator[None]:
     """Wait until nobody else starts the stack from this clone: an install removes what was half installed."""
-    folder = clone / ".make"
-    folder.mkdir(exist_ok=True)
-    with (folder / "local-up.lock").open("w") as lock:
+    with _written(clone / ".make" / "local-up.lock") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -67,11 +65,27 @@ def _alone(output: Output, clone: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _told_to_others() -> Iterator[None]:
     """Let `is_starting` be true meanwhile. It is as well where another clone's 'local up' has the lock."""
-    state_folder().mkdir(parents=True, exist_ok=True)
-    with starting_path().open("w") as lock:
+    with _written(starting_path()) as lock:
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
+
+
+def _written(path: Path) -> IO[str]:
+    """Open a file of the local stack to be written, in a folder that is made. Raises LocalStackError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("w")
+    except OSError as err:
+        raise _unwritable(path, err) from err
+
+
+def _unwritable(path: Path, err: OSError) -> LocalStackError:
+    return LocalStackError(
+        f"cannot write {path}: {err.strerror or err}",
+        hint="See that you may write there. XDG_STATE_HOME names the folder of the local stack's state, "
+        "--repo the clone that it is started from.",
+    )
 
 
 def _start(output: Output, clone: Path, running: LocalState | None, *, with_sample: bool) -> LocalState:
@@ -97,9 +111,8 @@ def _start(output: Output, clone: Path, running: LocalState | None, *, with_samp
 def _step(output: Output, repository: Path, target: str, text: str, *arguments: str) -> None:
     """Run `make` with what it says in a file, and say what is done meanwhile. Raises LocalStackError where it fails."""
     log = repository / ".make" / f"{target}.log"
-    log.parent.mkdir(exist_ok=True)
     began = time.monotonic()
-    with log.open("w") as said, contextlib.ExitStack() as shown:
+    with _written(log) as said, contextlib.ExitStack() as shown:
         if output.is_live:
             shown.enter_context(output.text.status(text))
         else:
@@ -167,7 +180,11 @@ def stop() -> bool:
                 msg = f"process {_pid()} of the local stack does not end"
                 raise LocalStackError(msg, hint="Kill it by hand.")
     for path in (state_path(), lock_path(), log_path(), starting_path()):
-        path.unlink(missing_ok=True)
+        try:
+            if path.exists():
+                path.unlink(missing_ok=True)
+        except OSError as err:
+            raise _unwritable(path, err) from err
     with contextlib.suppress(OSError):  # there is something else in it, or it was never made
         state_folder().rmdir()
     return was_running

@@ -69,7 +69,9 @@ def write_deployments(deployments: dict[str, Deployment]) -> None:
         Path(file.name).replace(path)
     except OSError as err:
         msg = f"cannot write {path}: {err.strerror or err}"
-        raise InvalidRequestError(msg) from err
+        raise InvalidRequestError(
+            msg, hint="See that you may write there. XDG_CONFIG_HOME names another folder for it."
+        ) from err
 
 
 def _said(err: OSError | ValidationError) -> str:
