@@ -3,7 +3,10 @@
 import ast
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,7 @@ from milvus_vault.cli.terminal import HarmlessConsole, harmless
 from milvus_vault.model.resources import CheckItem, CollectionInfo, Hold, HoldState, RunCollection, Schedule
 from tests.support.fake_api import BEGAN, FakeApi, backup, problem, run, stages
 from tests.unit.cli.conftest import Cli
+from tests.unit.cli.test_diff import found as changes
 
 CLI = Path(door.__file__).parent
 OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -128,3 +132,47 @@ def test_nothing_is_put_into_markup_but_by_name_and_nothing_goes_around_the_door
             assert not any(isinstance(part, ast.JoinedStr) for part in ast.walk(call.args[0])), ast.unparse(call)
         if name == "Console":
             pytest.fail(f"a console that is no HarmlessConsole: {ast.unparse(call)}")
+
+
+LOCALES = [
+    {"PYTHONIOENCODING": "ascii"},
+    {"PYTHONIOENCODING": "latin-1"},
+    {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "POSIX"},
+]
+
+
+def spoken(words: str, locale: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
+    """Run a command line as a process whose output has the encoding of a locale."""
+    environment = {**os.environ, "PYTHONPATH": str(CLI.parents[1]), **locale}
+    command = [sys.executable, "-m", "milvus_vault.cli.main", *words.split()]
+    return subprocess.run(command, env=environment, capture_output=True, check=False)
+
+
+@pytest.mark.parametrize("locale", LOCALES, ids=lambda locale: next(iter(locale.values())))
+def test_no_command_fails_for_want_of_a_character(api: FakeApi, locale: dict[str, str]) -> None:
+    api.checks = [
+        CheckItem(name="milvus", verdict="ok", message="世界"),
+        CheckItem(name="s3", verdict="failed", message="Grüße"),
+    ]
+    api.backups = {name: backup(name, damage="世界") for name in ("a", "b")}
+    api.diffs = [changes(notes=("世界",))]
+    api.runs = {"restore-1": [run("restore-1", backup_name="a", message="世界")]}
+    checked = spoken("check", locale)
+    assert checked.returncode == 1, checked.stderr
+    assert b"+ milvus: ??" in checked.stdout
+    assert b"x s3: Gr" in checked.stdout
+    for words in ("list", "get a", "diff a b", "runs", "watch restore-1", "--help"):
+        done = spoken(words, locale)
+        assert (done.returncode, done.stderr) == (0, b""), words
+    document = spoken("-o json check", locale).stdout
+    assert json.loads(document.decode("ascii"))["checks"][0]["message"] == "世界"
+
+
+def test_rows_lose_no_character_to_the_locale(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="latin-1", write_through=True))
+    output = door.Output()
+    output.line('{"a": "世界 👩"}\n', is_json=True)
+    output.line("世界\n", is_json=False)
+    data, heading, rest = written.getvalue().partition(b"\n")
+    assert (json.loads(data.decode("ascii")), heading, rest.decode()) == ({"a": "世界 👩"}, b"\n", "世界\n")

@@ -1,5 +1,7 @@
 """The program: reads the command line, runs the command, and turns every error into a message and an exit code."""
 
+import codecs
+import io
 import os
 import signal
 import sys
@@ -26,15 +28,33 @@ _PEER_DEFAULTS = {"--rebuild-index", "--restore-index", "--use-v2-restore"}
 _GLOBAL_OPTIONS = {"--url", "--stack", "--deployment", "--region", "--profile", "--output", "-o"}
 # Behind these commands some of them mean the command's own, which can be more than text and one document.
 _OWN_OPTIONS = {"rows": {"--output", "-o"}}
+# What stands for our own signs where the locale has none.
+_PLAIN_SIGNS = {"✓": "+", "✗": "x", "→": ">", "…": "."}
 
 
 def main() -> None:
     """Run the command line of this process, and exit."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
+    _let_every_character_through()
     # To look for some takes as long as to ask the API. They would only watch.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     sys.exit(run(sys.argv[1:]))
+
+
+def _let_every_character_through() -> None:
+    """Let no text fail for want of a character in the encoding of the locale: another one stands for it."""
+    codecs.register_error("plain", _plain)
+    for stream in (sys.stdout, sys.stderr):
+        # What was closed before this program is None.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="plain")
+
+
+def _plain(err: UnicodeError) -> tuple[str, int]:
+    if not isinstance(err, UnicodeEncodeError):
+        raise err
+    return "".join(_PLAIN_SIGNS.get(char, "?") for char in err.object[err.start : err.end]), err.end
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -120,14 +120,23 @@ class Output:
 
         self.has_written_document = True
         value = content if isinstance(content, dict | list) else content.model_dump(mode="json")
-        print(escaped(json.dumps(value, indent=None if compact else 2, ensure_ascii=False)), flush=True)
+        text = json.dumps(value, indent=None if compact else 2, ensure_ascii=False)
+        print(escaped(text, sys.stdout.encoding), flush=True)
 
     def line(self, text: str, *, is_json: bool) -> None:
-        """Write a line of data, with its end, to standard output: as it is, unless a terminal would obey it."""
+        """Write a line of data, with its end, to standard output: as it is, unless a terminal would obey it.
+
+        Data lose no character to the locale: JSON has escapes, and what goes to a file or a program is UTF-8.
+        """
         from milvus_vault.cli.terminal import escaped, harmless  # noqa: PLC0415 - see above
 
         self.has_written_document = True
-        sys.stdout.write(escaped(text) if is_json else harmless(text) if self.text.is_terminal else text)
+        if is_json:
+            sys.stdout.write(escaped(text, sys.stdout.encoding))
+        elif self.text.is_terminal:
+            sys.stdout.write(harmless(text))
+        else:
+            sys.stdout.buffer.write(text.encode())
 
     def error(self, name: str, message: str, hint: str = "", exit_code: int = 1) -> None:
         """Write an error to standard error, and as JSON the document that a script gets instead of a result."""

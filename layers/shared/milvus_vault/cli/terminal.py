@@ -1,5 +1,7 @@
 """The door to the terminal: nothing that came from outside is obeyed by it."""
 
+import codecs
+import json
 import re
 from collections.abc import Iterable
 from typing import override
@@ -10,6 +12,7 @@ from rich.segment import Segment
 # What moves the cursor, changes colours, titles or the clipboard, or turns the direction of what is read: control
 # characters except tabs and line feeds, separators of lines, marks of direction, and halves of characters.
 _HARMFUL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
 _FIRST_PICTURE, _PICTURES, _UNKNOWN = 0x2400, 0x20, "\ufffd"
 
 
@@ -23,12 +26,16 @@ def harmless(text: str) -> str:
     return _HARMFUL.sub(_picture, text)
 
 
-def escaped(document: str) -> str:
+def escaped(document: str, encoding: str) -> str:
     """Return a JSON text that means the same, with escapes in the place of those characters.
 
-    JSON has escaped some of them by itself; the others can only be within its strings.
+    JSON has escaped some of them by itself; the others can only be within its strings. What is not of Unicode gets
+    escapes for all that is not ASCII.
     """
-    return _HARMFUL.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
+    harmless_text = _HARMFUL.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
+    if codecs.lookup(encoding).name.startswith("utf"):
+        return harmless_text
+    return _BEYOND_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], harmless_text)
 
 
 class HarmlessConsole(Console):
