@@ -9,6 +9,7 @@ from typing import Any, get_args
 import pytest
 
 from milvus_vault.cli.options import Level
+from milvus_vault.client import VaultClient
 from milvus_vault.model.requests import DrillRequest, VerifyLevel
 from milvus_vault.model.resources import (
     BackupCopy,
@@ -1251,3 +1252,27 @@ def test_the_id_of_a_run_is_for_watch_and_a_backup_is_no_run(api: FakeApi, cli: 
     done = cli("stop", "first")
     assert (done.code, done.err.splitlines()[1]) == (2, "hint: 'milvus-vault runs' lists them.")
     assert len(api.asked) == asked
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        ("create", "backup"), ("create -w", "backup"), ("delete b -y", "deletion"), ("export b --as c", "export"),
+        ("copy b", "copy"), ("verify b", "check"), ("repair b", "repair"), ("restore b", "restore"),
+        ("drill b", "drill"), ("prune", "prune"), ("prune --wait", "prune"),
+    ],
+)  # fmt: skip
+def test_ctrl_c_while_a_run_is_started_says_that_it_may_run(
+    api: FakeApi, cli: Cli, monkeypatch: pytest.MonkeyPatch, words: str, what: str
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(VaultClient, "_start", interrupted)
+    done = cli(*words.split())
+    assert (done.code, done.out, api.asked) == (130, "", [])
+    told = f"Interrupted while the {what} was being started: it may run; see 'milvus-vault runs'."
+    assert done.err == f"\n{told}\n"
+    if what != "prune":
+        again = cli(*words.split(), "--idempotency-key", "k").err
+        assert again == f"\n{told} The same command with the same --idempotency-key starts no other one.\n"

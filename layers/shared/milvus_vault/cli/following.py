@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.live import Live
@@ -15,30 +15,71 @@ from milvus_vault.errors import WaitTimeoutError
 from milvus_vault.model import readable
 from milvus_vault.model.resources import Progress, Run, RunKind, Started, UnitCount
 
+if TYPE_CHECKING:
+    from milvus_vault.client import VaultClient
+
 # That many of a prune are shown; its report has all.
 _REASONS = 5
 
 
-def start_or_follow(
-    session: Session, started: Started, *, wait: bool, timeout_seconds: float, what: str, name: str | None = None
-) -> None:
-    """Say that a run was started, or follow it to its end; exit with the code of its outcome.
+type Start = Callable[["VaultClient"], Started]
+"""Asks the API to start a run."""
+
+
+def start(session: Session, send: Start, *, what: str, key: str = "") -> Started:
+    """Start a run, and return what the API answered: all that commands start is started here.
+
+    Ctrl-C meanwhile does not say whether the run was started; that is told, and the exit code is 130.
 
     Args:
-        session: says where to write.
-        started: what the API answered.
+        session: has the client, and says where to write.
+        send: asks for the run.
+        what: what is started, for a person: `backup`.
+        key: the idempotency key, where one was given.
+    """
+    client = session.vault()
+    try:
+        return send(client)
+    except KeyboardInterrupt:
+        again = " The same command with the same --idempotency-key starts no other one." if key else ""
+        session.output.tell(
+            "\nInterrupted while the {what} was being started: it may run; see 'milvus-vault runs'.{again}",
+            what=what,
+            again=again,
+        )
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def start_or_follow(
+    session: Session,
+    send: Start,
+    *,
+    wait: bool,
+    timeout_seconds: float,
+    what: str,
+    name: str | None = None,
+    key: str = "",
+) -> None:
+    """Start a run, and say so, or follow it to its end; exit with the code of its outcome.
+
+    Args:
+        session: has the client, and says where to write.
+        send: asks for the run.
         wait: whether to follow.
         timeout_seconds: when to stop following; 0: never.
-        what: what was started, for a person: `backup`.
-        name: of which backup.
+        what: what is started, for a person: `backup`.
+        name: of which backup; None: of the one that the API names.
+        key: the idempotency key, where one was given.
     """
     output = session.output
+    started = start(session, send, what=what, key=key)
     if wait:
         finish(output, follow(session, started.id, timeout_seconds))
         return
     if output.is_json:
         output.document(started)
         return
+    name = name or started.backup_name
     of_name = " of [bold]{name}[/]" if name else ""
     output.say("[green]✓[/] {what}" + of_name + " started, run {run}", what=what, name=name, run=started.id)
     output.say("[dim]Whether it succeeds is told by[/] milvus-vault watch {run}", is_whole=True, run=started.id)

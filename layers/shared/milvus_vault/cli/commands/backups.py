@@ -111,9 +111,15 @@ def create(
     if dry_run:
         show_estimate(session, request)
         return
-    started = session.vault().create_backup(request, idempotency_key=key)
-    made = started.backup_name or request.backup_name
-    start_or_follow(session, started, wait=wait, timeout_seconds=timeout, what="backup", name=made)
+    start_or_follow(
+        session,
+        lambda vault: vault.create_backup(request, idempotency_key=key),
+        wait=wait,
+        timeout_seconds=timeout,
+        what="backup",
+        name=request.backup_name,
+        key=key,
+    )
 
 
 def list_backups(
@@ -223,8 +229,15 @@ def delete(
     chosen = backup_name(argument, name)
     if not yes:
         _ask_before_deleting(session, chosen)
-    started = session.vault().delete_backup(chosen, idempotency_key=key)
-    start_or_follow(session, started, wait=wait, timeout_seconds=timeout, what="deletion", name=chosen)
+    start_or_follow(
+        session,
+        lambda vault: vault.delete_backup(chosen, idempotency_key=key),
+        wait=wait,
+        timeout_seconds=timeout,
+        what="deletion",
+        name=chosen,
+        key=key,
+    )
 
 
 def _ask_before_deleting(session: Session, name: str) -> None:
@@ -309,8 +322,15 @@ def export(
         format=None if form == "milvus-backup" else form,
         collections=selectors(filters, databases),
     )
-    started = session.vault().export(request, idempotency_key=key)
-    start_or_follow(session, started, wait=wait, timeout_seconds=timeout, what="export", name=request.backup_name)
+    start_or_follow(
+        session,
+        lambda vault: vault.export(request, idempotency_key=key),
+        wait=wait,
+        timeout_seconds=timeout,
+        what="export",
+        name=request.backup_name,
+        key=key,
+    )
 
 
 def copy(
@@ -339,12 +359,16 @@ def copy(
 
     session = session_of(context)
     chosen = backup_name(argument, name)
-    started = session.vault().copy_backup(
-        chosen,
-        copy_request(context, to=to, bucket_region=to_region, role_arn=to_role, kms_key_arn=to_kms_key),
-        idempotency_key=key,
+    request = copy_request(context, to=to, bucket_region=to_region, role_arn=to_role, kms_key_arn=to_kms_key)
+    start_or_follow(
+        session,
+        lambda vault: vault.copy_backup(chosen, request, idempotency_key=key),
+        wait=wait,
+        timeout_seconds=timeout,
+        what="copy",
+        name=chosen,
+        key=key,
     )
-    start_or_follow(session, started, wait=wait, timeout_seconds=timeout, what="copy", name=chosen)
 
 
 def verify(
@@ -372,8 +396,15 @@ def verify(
     session = session_of(context)
     chosen = backup_name(argument, name)
     options = verify_options(context, level=level, sample_percent=percent(sample), max_bytes=size_bytes(max_bytes))
-    started = session.vault().verify_backup(chosen, options, idempotency_key=key)
-    start_or_follow(session, started, wait=wait, timeout_seconds=timeout, what="check", name=chosen)
+    start_or_follow(
+        session,
+        lambda vault: vault.verify_backup(chosen, options, idempotency_key=key),
+        wait=wait,
+        timeout_seconds=timeout,
+        what="check",
+        name=chosen,
+        key=key,
+    )
 
 
 def repair(
@@ -394,8 +425,15 @@ def repair(
 
     session = session_of(context)
     chosen = backup_name(argument, name)
-    started = session.vault().repair_backup(chosen, idempotency_key=key)
-    start_or_follow(session, started, wait=wait, timeout_seconds=timeout, what="repair", name=chosen)
+    start_or_follow(
+        session,
+        lambda vault: vault.repair_backup(chosen, idempotency_key=key),
+        wait=wait,
+        timeout_seconds=timeout,
+        what="repair",
+        name=chosen,
+        key=key,
+    )
 
 
 def hold(

@@ -91,5 +91,12 @@ def drill(
         database=scratch or None,
         allow_version=allow_version or None,
     )
-    started = session.vault().drill(request, idempotency_key=key)
-    start_or_follow(session, started, wait=wait, timeout_seconds=timeout, what="drill", name=request.backup_name)
+    start_or_follow(
+        session,
+        lambda vault: vault.drill(request, idempotency_key=key),
+        wait=wait,
+        timeout_seconds=timeout,
+        what="drill",
+        name=request.backup_name,
+        key=key,
+    )

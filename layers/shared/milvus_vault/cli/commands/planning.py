@@ -143,15 +143,15 @@ def prune(
     [dim]milvus-vault prune --wait[/]
     """
     from milvus_vault.cli import tables
-    from milvus_vault.cli.following import finish, follow, start_or_follow
+    from milvus_vault.cli.following import finish, follow, start, start_or_follow
     from milvus_vault.cli.requests import prune_request
 
     session = session_of(context)
-    started = session.vault().prune(prune_request(context, dry_run=dry_run or None, sweep=False if no_sweep else None))
+    request = prune_request(context, dry_run=dry_run or None, sweep=False if no_sweep else None)
     if not (dry_run or wait):
-        start_or_follow(session, started, wait=False, timeout_seconds=0, what="prune")
+        start_or_follow(session, lambda vault: vault.prune(request), wait=False, timeout_seconds=0, what="prune")
         return
-    run = follow(session, started.id, timeout)
+    run = follow(session, start(session, lambda vault: vault.prune(request), what="prune").id, timeout)
     if not session.output.is_json and (decided := tables.decisions(session.output, run)):
         session.output.show(decided)
     finish(session.output, run)

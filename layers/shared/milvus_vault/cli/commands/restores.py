@@ -184,8 +184,15 @@ def restore(
     if dry_run:
         show_plan(session, session.vault().plan_restore(request))
         return
-    started = session.vault().restore(request, idempotency_key=key)
-    start_or_follow(session, started, wait=wait, timeout_seconds=timeout, what="restore", name=request.backup_name)
+    start_or_follow(
+        session,
+        lambda vault: vault.restore(request, idempotency_key=key),
+        wait=wait,
+        timeout_seconds=timeout,
+        what="restore",
+        name=request.backup_name,
+        key=key,
+    )
 
 
 def show_plan(session: Session, plan: "PlannedRestore") -> None:
