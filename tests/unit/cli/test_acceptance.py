@@ -1,5 +1,6 @@
 """The command `acceptance`: what it refuses at once, what it asks, and what it tells."""
 
+import io
 import json
 from pathlib import Path
 
@@ -70,6 +71,7 @@ def test_a_failure_is_an_exit_code_and_its_report_has_no_names(
 def test_it_says_what_it_costs_and_makes_nothing_where_the_answer_is_no(
     api: FakeApi, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("typer.confirm", lambda *_, **__: False)
     done = cli("acceptance")
     assert done.code == 130
@@ -82,6 +84,7 @@ def test_it_says_what_it_costs_and_makes_nothing_where_the_answer_is_no(
 def test_on_the_local_stack_it_costs_nothing_and_redrives_none(
     deployed: GoodAccount, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("typer.confirm", lambda *_, **__: False)
     monkeypatch.setattr(type(deployed), "is_local", True)
     told = cli("acceptance").err
@@ -131,6 +134,18 @@ def test_an_address_alone_names_no_stack(cli: Cli, monkeypatch: pytest.MonkeyPat
 LEFT = "vault_acceptance_0a1b2c3d_"
 
 
+@pytest.mark.parametrize("words", ["acceptance", "acceptance --clean-up"])
+def test_without_a_terminal_nobody_is_asked_and_nothing_is_done(
+    words: str, api: FakeApi, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    api.backups = {LEFT: backup(LEFT)}
+    done = cli(*words.split())
+    assert done.code == 2
+    assert "without being asked for, and here is no terminal to ask on\nhint: Give --yes." in done.err
+    assert removed(api) == []
+
+
 def removed(api: FakeApi) -> list[str]:
     return [f"{asked.method} {asked.path}" for asked in api.asked if asked.method != "GET"]
 
@@ -139,6 +154,7 @@ def removed(api: FakeApi) -> list[str]:
 def test_the_question_names_what_cleaning_up_removes(
     answer: bool, api: FakeApi, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("typer.confirm", lambda *_, **__: answer)
     names = [f"{LEFT}{number:02}" for number in range(12)]
     api.backups = {name: backup(name) for name in (*names, "nightly")}
@@ -157,6 +173,7 @@ def test_the_question_names_what_cleaning_up_removes(
 
 
 def test_where_nothing_is_left_nobody_is_asked(api: FakeApi, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("typer.confirm", lambda *_, **__: pytest.fail("it asks"))
     assert "collections were not looked at" in cli("acceptance", "--clean-up").err
     assert removed(api) == []
@@ -165,6 +182,7 @@ def test_where_nothing_is_left_nobody_is_asked(api: FakeApi, cli: Cli, monkeypat
 def test_what_cannot_be_listed_at_first_is_not_removed_without_a_question(
     cli: Cli, deployed: GoodAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("typer.confirm", lambda *_, **__: False)
     deleted: list[str] = []
     answers = [ServiceUnavailableError("S3 does not answer")]

@@ -1,5 +1,6 @@
 """Each command asks the API for the right thing, and shows the answer as text and as one JSON document."""
 
+import io
 import json
 import re
 from datetime import UTC, datetime, timedelta
@@ -1276,3 +1277,21 @@ def test_ctrl_c_while_a_run_is_started_says_that_it_may_run(
     if what != "prune":
         again = cli(*words.split(), "--idempotency-key", "k").err
         assert again == f"\n{told} The same command with the same --idempotency-key starts no other one.\n"
+
+
+def test_a_backup_is_deleted_only_where_its_name_is_typed(
+    api: FakeApi, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.backups = {"b": backup("b")}
+    monkeypatch.setattr("sys.stdin", io.StringIO("b\n"))
+    refused = cli("delete", "b")
+    assert refused.code == 2
+    assert (
+        "'b' is not deleted without being asked for, and here is no terminal to ask on\nhint: Give --yes."
+        in refused.err
+    )
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    for answer, code in (("c", 130), ("b", 0)):
+        monkeypatch.setattr("typer.prompt", lambda *_, answer=answer, **__: answer)
+        assert cli("delete", "b").code == code
+    assert [asked.method for asked in api.asked] == ["GET", "GET", "GET", "DELETE"]

@@ -130,6 +130,8 @@ def test_nothing_is_put_into_markup_but_by_name_and_nothing_goes_around_the_door
         name = call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id
         if name in {"say", "tell"} and call.args:
             assert not any(isinstance(part, ast.JoinedStr) for part in ast.walk(call.args[0])), ast.unparse(call)
+        if name in {"confirm", "prompt", "input"} and path.name != "questions.py":
+            pytest.fail(f"only questions.py asks: {ast.unparse(call)}")
         if name == "Console":
             pytest.fail(f"a console that is no HarmlessConsole: {ast.unparse(call)}")
 

@@ -10,6 +10,7 @@ import typer
 from milvus_vault.cli.exit_codes import ExitCode
 from milvus_vault.cli.files import check_writable, written_whole
 from milvus_vault.cli.options import selectors
+from milvus_vault.cli.questions import ask
 from milvus_vault.cli.session import Output, Session, session_of
 from milvus_vault.errors import InvalidRequestError
 
@@ -156,9 +157,8 @@ def _ask(session: Session, trial: "Trial", *, is_sure: bool) -> None:
             "{install} in the clone brings it; --collection DB.NAME backs up one that is there.",
             install=INSTALL,
         )
-    if not is_sure and not typer.confirm("Begin?", err=True):
-        session.output.tell("Nothing was made.")
-        raise typer.Exit(ExitCode.INTERRUPTED)
+    if not is_sure:
+        ask(session.output, "Begin?", undone="nothing is made", otherwise="Nothing was made.")
 
 
 def _ask_what_is_removed(output: Output, found: "Mapping[str, Sequence[str] | None]", *, is_sure: bool) -> None:
@@ -172,9 +172,7 @@ def _ask_what_is_removed(output: Output, found: "Mapping[str, Sequence[str] | No
     if not found or is_sure:
         return
     output.tell("An acceptance that goes on now, whoever began it, is stopped and loses what it made.")
-    if not typer.confirm("Remove all of this?", err=True):
-        output.tell("Nothing was removed.")
-        raise typer.Exit(ExitCode.INTERRUPTED)
+    ask(output, "Remove all of this?", undone="nothing is removed", otherwise="Nothing was removed.")
 
 
 def _tell(output: Output, found: "ItemResult") -> None:

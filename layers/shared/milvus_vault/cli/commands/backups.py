@@ -7,7 +7,6 @@ import typer
 
 from milvus_vault.cli.commands.planning import show_estimate
 from milvus_vault.cli.commands.runs import is_called_like_a_run
-from milvus_vault.cli.exit_codes import ExitCode
 from milvus_vault.cli.options import (
     AllOrNothing,
     BackupRbac,
@@ -40,6 +39,7 @@ from milvus_vault.cli.options import (
     selectors,
     size_bytes,
 )
+from milvus_vault.cli.questions import ask
 from milvus_vault.cli.session import Session, session_of
 from milvus_vault.errors import BackupNotFoundError, InvalidRequestError
 
@@ -241,17 +241,9 @@ def delete(
 
 
 def _ask_before_deleting(session: Session, name: str) -> None:
-    import sys
-
     from milvus_vault.cli import formats
     from milvus_vault.model import readable
 
-    if not sys.stdin.isatty():
-        msg = f"'{name}' is not deleted without being asked for, and here is no terminal to ask on"
-        raise InvalidRequestError(
-            msg,
-            hint="Give --yes.",
-        )
     found = session.vault().get_backup(name)
     session.output.tell(
         "Backup [bold]{name}[/] of {time} holds {collections}, {rows}, {size}. Deleting it cannot be undone.",
@@ -261,9 +253,13 @@ def _ask_before_deleting(session: Session, name: str) -> None:
         rows=readable.number_of(found.row_count, "row"),
         size=readable.size(found.size_bytes),
     )
-    if typer.prompt("Type its name to delete it", err=True, default="", show_default=False) != name:
-        session.output.tell("That is another name. Nothing is deleted.")
-        raise typer.Exit(ExitCode.INTERRUPTED)
+    ask(
+        session.output,
+        "Type its name to delete it",
+        undone=f"'{name}' is not deleted",
+        otherwise="That is another name. Nothing is deleted.",
+        typed=name,
+    )
 
 
 def export(
