@@ -23,7 +23,7 @@ from milvus_vault.model.resources import (
     RunCollection,
     Verification,
 )
-from tests.support.fake_api import BEGAN, FakeApi, backup, problem, run, stages
+from tests.support.fake_api import BEGAN, Answer, FakeApi, backup, problem, run, stages
 from tests.unit.cli.conftest import Cli
 
 ARTICLES = CollectionInfo(
@@ -272,6 +272,7 @@ class TestList:
 
     def test_an_empty_list_of_a_schedule_speaks_of_the_schedule(self, api: FakeApi, cli: Cli) -> None:
         api.backups = {"b": backup("b")}
+        cli("schedule", "put", "often", "rate(1 minute)")
         told = cli("list", "--schedule", "often").out
         assert "Schedule often has made no backup yet" in told
         assert "There is no backup" not in told
@@ -1253,6 +1254,20 @@ def test_the_id_of_a_run_is_for_watch_and_a_backup_is_no_run(api: FakeApi, cli: 
     done = cli("stop", "first")
     assert (done.code, done.err.splitlines()[1]) == (2, "hint: 'milvus-vault runs' lists them.")
     assert len(api.asked) == asked
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_a_schedule_that_is_not_there_has_not_just_made_no_backup(api: FakeApi, cli: Cli, output: str) -> None:
+    api.answers = [
+        Answer(200, b'{"items": [], "next_token": null}'),
+        problem("ScheduleNotFoundError", "there is no schedule 'ofen'", 404, "Did you mean 'often'?"),
+    ]
+    done = cli("-o", output, "list", "--schedule", "ofen")
+    assert done.code == 4
+    said = "there is no schedule 'ofen', and no backup of one of that name"
+    assert done.err == f"error: {said}\nhint: Did you mean 'often'?\n"
+    api.backups = {"b": backup("b", schedule="gone")}
+    assert cli("-o", output, "list", "--schedule", "gone").code == 0
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ from milvus_vault.cli.options import (
 )
 from milvus_vault.cli.questions import ask
 from milvus_vault.cli.session import Session, session_of
-from milvus_vault.errors import BackupNotFoundError, InvalidRequestError
+from milvus_vault.errors import BackupNotFoundError, InvalidRequestError, ScheduleNotFoundError
 
 
 def create(
@@ -141,6 +141,8 @@ def list_backups(
     found = session.vault().list_backups(schedule=schedule, page_size=min(limit, 100))
     items = list(itertools.islice(found, limit + 1))
     if schedule:
+        if not items:
+            _check_schedule(session, schedule)
         none = f"Schedule {schedule} has made no backup yet, or none of its backups is left."
     else:
         none = "There is no backup yet: milvus-vault create -n NAME --wait"
@@ -148,6 +150,15 @@ def list_backups(
     for item in items[:limit]:
         if item.damage and not session.output.is_json:
             session.output.say("[red]✗[/] {name}: {damage}", name=item.name, damage=item.damage)
+
+
+def _check_schedule(session: Session, name: str) -> None:
+    """Raise `ScheduleNotFoundError` where no backup of it was found, and there is none: its name may be misspelt."""
+    try:
+        session.vault().get_schedule(name)
+    except ScheduleNotFoundError as err:
+        msg = f"{err.message}, and no backup of one of that name"
+        raise ScheduleNotFoundError(msg, hint=err.hint) from err
 
 
 def get(
