@@ -218,6 +218,16 @@ def test_a_file_that_cannot_be_written_is_refused_before_anybody_is_asked(
     assert api.asked == []
 
 
+@pytest.mark.usefixtures("store")
+def test_where_no_row_is_there_that_is_told_beside_the_data(cli: Cli, tmp_path: Path) -> None:
+    done = cli("rows", NAME, "gold.layers", "--where", "id == 987654321")
+    assert (done.code, done.out, done.err) == (0, "", "No row matches.\n")
+    file = tmp_path / "rows.csv"
+    done = cli("rows", NAME, "gold.layers", "--where", "id == 987654321", "-o", "csv", "-f", str(file))
+    assert (done.err, file.read_text().count("\n")) == ("No row matches.\n", 1)
+    assert cli("rows", NAME, "gold.layers", "--where", "id == 1").err == ""
+
+
 def test_two_that_write_one_file_at_once_leave_that_of_one(tmp_path: Path) -> None:
     file = tmp_path / "rows.json"
     with files.written_whole(file) as first, files.written_whole(file) as second:

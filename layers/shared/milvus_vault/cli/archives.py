@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.archive.layout import BackupLayout
@@ -16,6 +16,9 @@ from milvus_vault.errors import InvalidRequestError, StorageAccessDeniedError
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.rows import Rows, Selection, read_rows
 from milvus_vault.rows.writing import csv_lines, json_lines, write_arrow, write_parquet
+
+if TYPE_CHECKING:
+    from pyarrow import RecordBatch
 
 type Form = Literal["json", "csv", "parquet", "arrow"]
 
@@ -65,8 +68,22 @@ def check_sink(session: Session, form: Form, file: Path | None) -> None:
         check_writable(file)
 
 
-def write(session: Session, rows: Rows, form: Form, file: Path | None) -> None:
-    """Write rows to a file, which is there only once all are in it, or to standard output."""
+def write(session: Session, rows: Rows, form: Form, file: Path | None, *, if_none: str) -> None:
+    """Write rows to a file, which is there only once all are in it, or to standard output; and tell where none is."""
+    count = 0
+
+    def counted() -> Iterator["RecordBatch"]:
+        nonlocal count
+        for batch in rows.batches:
+            count += batch.num_rows
+            yield batch
+
+    _write_to(session, replace(rows, batches=counted()), form, file)
+    if count == 0:
+        session.output.tell("{text}", text=if_none)
+
+
+def _write_to(session: Session, rows: Rows, form: Form, file: Path | None) -> None:
     if file is None:
         with _standard_output():
             if form == "arrow":

@@ -68,4 +68,5 @@ def rows(
         limit=limit,
     )
     with archives.opened(session, name) as archive:
-        archives.write(session, archive.rows(full_name(collection), selection), output, file)
+        none = "No row matches." if where or partition else "The collection is empty."
+        archives.write(session, archive.rows(full_name(collection), selection), output, file, if_none=none)
