@@ -728,7 +728,9 @@ class TestRuns:
         assert "a → a in s3://archive/b" in cli("runs").out
         done = cli("watch", "nope")
         assert done.code == 4
-        assert "backup 'nope'" in done.err
+        assert "there is no backup 'nope'" in done.err
+        api.backups = {"old": backup("old")}
+        assert "none of the last 500 runs was of backup 'old'" in cli("watch", "old").err
 
     def test_each_says_which_backup_which_schedule_and_why_it_failed(self, api: FakeApi, cli: Cli) -> None:
         api.runs = {

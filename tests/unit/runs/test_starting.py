@@ -47,8 +47,9 @@ def test_a_run_is_stopped_once() -> None:
     stop_run(found, "backup-key", "enough")
     with pytest.raises(RunEndedError, match="has ended: stopped"):
         stop_run(found, "backup-key", "enough")
-    with pytest.raises(RunNotFoundError):
-        stop_run(found, "backup-other", "enough")
+    for other in ("backup-other", "other"):
+        with pytest.raises(RunNotFoundError, match=rf"^there is no run '{other}'\nHint: `GET /runs` lists"):
+            stop_run(found, other, "enough")
 
 
 @pytest.mark.parametrize(("status", "said"), [("SUCCEEDED", "succeeded"), ("FAILED", "failed")])

@@ -54,12 +54,18 @@ class Machines:
         for known, arn in self.arns.items():
             if known == kind and name:
                 return known, f"{arn.replace(':stateMachine:', ':execution:')}:{name}"
-        msg = f"there is no run {run_id}"
-        raise RunNotFoundError(msg, hint="`GET /runs` lists those of the last 90 days.")
+        raise _no_run(run_id)
 
     def describe(self, run_id: str) -> ExecutionDescription:
         """Return the execution of a run. Raises `RunNotFoundError`."""
-        return self.states.describe(self.execution_arn(run_id)[1])
+        try:
+            return self.states.describe(self.execution_arn(run_id)[1])
+        except RunNotFoundError as err:
+            raise _no_run(run_id) from err
+
+
+def _no_run(run_id: str) -> RunNotFoundError:
+    return RunNotFoundError(f"there is no run '{run_id}'", hint="`GET /runs` lists those of the last 90 days.")
 
 
 def run_status(status: str, error: str) -> RunStatus:

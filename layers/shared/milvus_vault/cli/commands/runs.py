@@ -102,11 +102,12 @@ def is_called_like_a_run(name: str) -> bool:
 
 
 def _newest(session: Session, name: str) -> str:
-    """Return the newest run, of a backup where one is named. Raises RunNotFoundError."""
+    """Return the newest run, of a backup where one is named. Raises RunNotFoundError and BackupNotFoundError."""
     for run in itertools.islice(session.vault().list_runs(page_size=_PAGE if name else 1), _LOOKED_AT):
         if name in {"", run.backup_name, run.export_name}:
             return run.id
     if name:
+        session.vault().get_backup(name)  # what is not there has no runs, and may be misspelt
         msg = f"none of the last {_LOOKED_AT} runs was of backup '{name}'"
         raise RunNotFoundError(msg, hint="'milvus-vault runs' lists the runs.")
     msg = "there is no run yet"
