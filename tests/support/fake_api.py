@@ -179,6 +179,8 @@ class FakeApi:
     """How far the pool is listed by answers that are not the last, each once."""
     document: dict[str, Any] = field(default_factory=dict)
     """How it describes itself."""
+    copied_objects: int = 12
+    """What the estimate of an incremental backup says that it would copy, of 612."""
     plan: dict[str, Any] = field(default_factory=dict)
     """What the plans of restores say, where it is something else than `planned` says."""
     outcomes: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -437,7 +439,8 @@ def _plan_restore(api: FakeApi, asked: Asked) -> PlannedRestore | Answer:
 def _estimate(api: FakeApi, asked: Asked) -> Estimate:
     request = EstimateRequest.model_validate(asked.body)
     incremental = IncrementalEstimate(
-        copied_object_count=12, copied_size_bytes=800_000, copy_requests=12, list_requests=9, get_requests=38,
+        copied_object_count=api.copied_objects, copied_size_bytes=800_000, copy_requests=12,
+        list_requests=9, get_requests=38,
         request_cost_usd=0.0001, storage_cost_usd_per_month=0.0, expected_seconds=2.3,
     )  # fmt: skip
     return Estimate(

@@ -862,6 +862,10 @@ class TestLookingFirst:
         assert ["objects", "to", "copy", "612", "12"] in told
         assert ["cost", "of", "requests", "0.0031", "USD", "0.0001", "USD"] in told
         assert ["reads", "at", "most", "38"] in told
+        first = "No incremental backup has any of it yet: the first one copies everything."
+        assert first not in lines
+        api.copied_objects = 612
+        assert first in cli("estimate", "--incremental").out.splitlines()
         done = cli("estimate", "--incremental", "--meta-only")
         assert done.code == 2
         assert "leave out --incremental" in done.err
@@ -1227,6 +1231,10 @@ def test_an_incremental_backup_says_how_much_was_copied(api: FakeApi, cli: Cli) 
     api.outcomes["backup"] = {"result": {"object_count": 95, "size_bytes": 42_000_000, "copied_size_bytes": 0}}
     done = cli("create", "first", "--incremental", "--wait")
     assert "95 objects, 40.1 MiB (0 B copied)" in done.out
+    first = "no incremental backup had any of it before"
+    assert first not in done.out
+    api.outcomes["backup"] = {"result": {"size_bytes": 42_000_000, "copied_size_bytes": 42_000_000}}
+    assert first in cli("create", "first", "--incremental", "--wait").out
 
 
 def test_a_stopped_run_says_how_far_it_came(api: FakeApi, cli: Cli) -> None:

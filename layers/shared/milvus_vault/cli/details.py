@@ -355,6 +355,8 @@ def estimate(output: Output, item: Estimate) -> RenderableType:
     ]
     if item.incremental:
         parts += [Text(), _both_estimates(output, item, item.incremental)]
+        if 0 < item.object_count <= item.incremental.copied_object_count:
+            parts.append(Text("No incremental backup has any of it yet: the first one copies everything."))
     if item.largest:
         parts += [Text(), tables.collections(output, item.largest)]
     parts.append(Text("Prices of us-east-1, S3 Standard. Nothing was copied.", style="dim"))

@@ -212,6 +212,8 @@ def _result_lines(kind: RunKind, result: Mapping[str, Any]) -> Iterator[str]:
         yield from _rows_told(result)
     if kind == "export" and isinstance(location := result.get("location"), str):
         yield location
+    if kind == "backup" and (copied := result.get("copied_size_bytes")) and copied == result.get("size_bytes"):
+        yield "no incremental backup had any of it before: everything was copied, and the next one shares it"
     if kind == "backup" and isinstance(verification := result.get("verification"), dict):
         run, level = verification.get("run"), verification.get("request", {}).get("level")
         yield f"its verification ({level}) was started: milvus-vault watch {run}"

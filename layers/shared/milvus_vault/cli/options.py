@@ -41,7 +41,11 @@ Databases = Annotated[
 NoGcPause = Annotated[bool, typer.Option("--no-gc-pause", help="Do not ask Milvus to pause garbage collection.")]
 Incremental = Annotated[
     bool,
-    typer.Option("--incremental", help="Copy only what no other incremental backup has; it needs none of them later."),
+    typer.Option(
+        "--incremental",
+        help="Copy only what no other incremental backup has, so that the first one copies everything. It needs none of "
+        "them later.",
+    ),
 ]
 BackupRbac = Annotated[
     bool, typer.Option("--rbac", help="Record users, roles and grants as well, with hashes of passwords.")
