@@ -43,8 +43,8 @@ Incremental = Annotated[
     bool,
     typer.Option(
         "--incremental",
-        help="Copy only what no other incremental backup has, so that the first one copies everything. It needs none of "
-        "them later.",
+        help="Copy only what no other incremental backup has, so that the first one copies everything. It needs none "
+        "of them later.",
     ),
 ]
 BackupRbac = Annotated[
