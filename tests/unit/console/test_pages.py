@@ -329,6 +329,35 @@ def test_what_grew_is_one_click_from_the_overview(api: FakeApi, browser: Browser
     assert "default.large" not in browser.get("/diff?a=yesterday&b=today&q=SMALL").text
 
 
+@pytest.mark.parametrize(
+    ("older", "compared_with"),
+    [
+        # By hand, of one collection: with the last one of its kind, not with the schedule's.
+        ([("night", "nightly", 4, "complete"), ("all", None, 4, "complete"), ("hand", None, 1, "complete")], "hand"),
+        ([("bad", None, 1, "partial"), ("night", "nightly", 4, "complete"), ("all", None, 4, "complete")], "night"),
+        ([("bad", None, 1, "partial")], ""),
+    ],
+)
+def test_a_backup_by_hand_is_compared_with_the_last_of_its_kind(
+    api: FakeApi, browser: Browser, older: list[tuple[str, str | None, int, str]], compared_with: str
+) -> None:
+    api.backups["now"] = backup("now")
+    for number, (name, schedule, count, status) in enumerate(older, 1):
+        api.backups[name] = backup(name, number, schedule=schedule, collection_count=count, status=status)
+    found = [compared_with] if compared_with else []
+    for path in ("/", "/backups/now"):
+        assert re.findall(r'href="/diff\?a=(\w+)&amp;b=now"', browser.get(path).text) == found
+
+
+def test_a_backup_of_a_schedule_is_compared_with_the_complete_one_before(api: FakeApi, browser: Browser) -> None:
+    api.backups["now"] = backup("now", schedule="nightly")
+    api.backups["half"] = backup("half", 1, schedule="nightly", status="partial")
+    api.backups["hand"] = backup("hand", 2)
+    api.backups["good"] = backup("good", 3, schedule="nightly")
+    for path in ("/", "/backups/now"):
+        assert re.findall(r'href="/diff\?a=(\w+)&amp;b=now"', browser.get(path).text) == ["good"]
+
+
 def test_many_collections_are_shown_a_page_at_a_time(api: FakeApi, browser: Browser) -> None:
     one = backup("first").collections[0]
     many = tuple(one.model_copy(update={"name": f"c{n:03}", "size_bytes": 1000 - n}) for n in range(250))

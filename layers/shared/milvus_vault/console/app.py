@@ -499,9 +499,13 @@ def _grown_rows(found: CollectionDiff) -> int:
 
 
 def _before(of: BackupSummary, newest_first: Iterable[BackupSummary]) -> BackupSummary | None:
-    """Return the newest backup before another one, of its schedule if it has one."""
-    older = (one for one in newest_first if one.created_at < of.created_at and one.status != "damaged")
-    return next((one for one in older if of.schedule in {None, one.schedule}), None)
+    """Return the complete backup before another one: of its schedule, or of none with as many collections, else any."""
+    older = [one for one in newest_first if one.created_at < of.created_at and one.status == "complete"]
+    alike = (one for one in older if one.schedule == of.schedule)
+    if of.schedule:
+        return next(alike, None)
+    # A list does not tell which collections a backup has.
+    return next((one for one in alike if one.collection_count == of.collection_count), next(iter(older), None))
 
 
 def _copied(backup: BackupSummary) -> int:
