@@ -330,6 +330,28 @@ def test_what_grew_is_one_click_from_the_overview(api: FakeApi, browser: Browser
 
 
 @pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("?a=first", "The second backup is missing."),
+        ("?b=first", "The first backup is missing."),
+        ("", "is shown"),
+        ("?a=first&b=nope", "there is no backup &#39;nope&#39;"),
+    ],
+)
+def test_two_backups_are_chosen_to_compare(api: FakeApi, browser: Browser, query: str, told: str) -> None:
+    api.backups |= {name: backup(name, number) for number, name in enumerate(("second", "first"))}
+    api.backups["odd"] = backup("odd", status="damaged", damage="its marker is lost")
+    answer = browser.get(f"/diff{query}")
+    assert (answer.status, told in answer.text) == (404 if "nope" in query else 200, True)
+    assert re.findall(r'<option value="(\w+)">', answer.text) == ["second", "first"]
+    for name in ("a", "b"):
+        given = re.findall(rf"[?&]{name}=(\w+)", query)
+        assert f'name="{name}" value="{"".join(given)}" list="recent"' in answer.text
+    assert 'href="/diff?b=first"' in browser.get("/backups/first").text
+    assert 'href="/diff"' in browser.get("/backups").text
+
+
+@pytest.mark.parametrize(
     ("older", "compared_with"),
     [
         # By hand, of one collection: with the last one of its kind, not with the schedule's.
