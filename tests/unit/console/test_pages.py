@@ -125,6 +125,13 @@ def test_text_from_elsewhere_is_text(api: FakeApi, browser: Browser) -> None:
     assert (refused.status, '"><b>' in refused.text) == (409, False)
 
 
+@pytest.mark.parametrize("path", ["/", "/new-schedule"])
+def test_what_the_first_incremental_backup_copies_is_told_beside_the_choice(browser: Browser, path: str) -> None:
+    page = browser.get(path).text
+    assert page.count("copies only what no other incremental backup has: the first, everything.") == 1
+    assert '<select id="f-mode" name="mode" aria-describedby="h-mode">' in page
+
+
 def test_a_backup_is_created(api: FakeApi, browser: Browser) -> None:
     started = browser.post("/backups", name="mine", mode="incremental", collections="shop.*, default.articles")
     assert started.status == 303
@@ -538,7 +545,7 @@ def test_what_the_api_refuses_is_shown_with_what_to_do(api: FakeApi, browser: Br
 def test_a_form_that_is_not_right_is_refused_in_words(api: FakeApi, browser: Browser, form: dict[str, str]) -> None:
     refused = browser.post("/backups", **form)
     assert (refused.status, "InvalidRequestError" in refused.text) == (409, True)
-    assert f'name="name" value="{form["name"]}"' in refused.text
+    assert f'name="name" type="text" value="{form["name"]}"' in refused.text
     assert "backup_name" not in refused.text
     assert sent(api, "POST") == []
 

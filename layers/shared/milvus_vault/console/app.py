@@ -231,6 +231,7 @@ class _Pages:
             height=COLUMN_HEIGHT,
             running=running,
             form=Form(),
+            refusal=Refusal(),
             failed=list(islice((run for run in failed if not is_of_acceptance(run.backup_name)), _SHOWN_RUNS)),
         )
 
