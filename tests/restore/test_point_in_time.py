@@ -193,7 +193,7 @@ def test_rows_that_a_compaction_took_before_the_flush_give_a_collection_a_later_
     moments = {found["source"]["name"]: datetime.fromisoformat(found["as_of"]) for found in report["collections"]}
     assert moments[NAME] > moments["other"]
     page = restoring.s3.get_object(Bucket=BACKUPS, Key=f"{PREFIX}/{name}/meta/vault/report.html")["Body"].read()
-    assert b"but 1 of 2 collections, which have later ones" in page
+    assert b"but 1 of 2 collections, with a later one each" in page
 
 
 def test_a_moment_that_could_not_be_proven_is_told_by_the_backup_and_by_each_restore(

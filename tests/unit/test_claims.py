@@ -21,6 +21,9 @@ from tests.support.memory_store import InMemoryObjectStore
 BUCKET = "backups"
 KEY = "team/.runs/backup-nightly/claim.json"
 
+BEGUN_AT = datetime.now(UTC) + timedelta(days=1)
+"""Later than each claim of these tests: none was taken since, but where a test says so."""
+
 ENDED = ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED", "PENDING_REDRIVE", "GONE"]
 
 
@@ -196,7 +199,7 @@ class TestManyAtOnce:
             if len(waits) == seen:
                 second.give_back()
 
-        first.take_all("abc", pause)
+        first.take_all("abc", BEGUN_AT, pause)
 
         assert len(waits) == seen
         assert [holder(store, key) for key in "abc"] == ["first"] * 3
@@ -204,7 +207,7 @@ class TestManyAtOnce:
     def test_the_second_of_them_is_refused_at_once(self, store: InMemoryObjectStore, waits: list[float]) -> None:
         claims(store, "first").take("b")
         with pytest.raises(ClaimHeldError):
-            claims(store, "second").take_all("abc", waits.append)
+            claims(store, "second").take_all("abc", BEGUN_AT, waits.append)
         assert waits == []
 
     def test_the_first_is_refused_in_the_end_where_the_other_goes_on(
@@ -212,7 +215,7 @@ class TestManyAtOnce:
     ) -> None:
         claims(store, "second").take("b")
         with pytest.raises(ClaimHeldError):
-            claims(store, "first").take_all("b", waits.append)
+            claims(store, "first").take_all("b", BEGUN_AT, waits.append)
         assert sum(waits) == 10
 
     def test_the_first_is_refused_where_the_other_has_done_it_meanwhile(
@@ -228,17 +231,34 @@ class TestManyAtOnce:
             executions.statuses["second"] = "SUCCEEDED"
 
         with pytest.raises(ClaimHeldError) as caught:
-            first.take_all("abc", pause)
+            first.take_all("abc", BEGUN_AT, pause)
 
         assert (caught.value.key, caught.value.status, len(waits)) == ("b", "SUCCEEDED", 1)
         assert holder(store, "b") == "second"
+
+    @pytest.mark.parametrize("me", ["first", "third"])
+    def test_one_that_looks_only_when_the_other_is_done_is_refused_as_well(
+        self, store: InMemoryObjectStore, waits: list[float], me: str
+    ) -> None:
+        """It began before the other took its claim."""
+        begun_at = datetime.now(UTC)
+        claims(store, "second").take("b")
+        with pytest.raises(ClaimHeldError) as caught:
+            claims(store, me, second="SUCCEEDED").take_all("abc", begun_at, waits.append)
+        assert (caught.value.key, caught.value.status, waits) == ("b", "SUCCEEDED", [])
+
+    @pytest.mark.parametrize("status", ["SUCCEEDED", "FAILED"])
+    def test_one_that_begins_when_the_other_is_done_takes_over(self, store: InMemoryObjectStore, status: str) -> None:
+        claims(store, "second").take("b")
+        claims(store, "third", second=status).take_all("abc", datetime.now(UTC), lambda _: None)
+        assert [holder(store, key) for key in "abc"] == ["third"] * 3
 
     def test_the_first_takes_over_from_one_that_died_meanwhile(self, store: InMemoryObjectStore) -> None:
         executions = FakeExecutions()
         first = Claims(store, executions, BUCKET, execution_arn="first", run="x")
         claims(store, "second").take("b")
 
-        first.take_all("abc", lambda _: executions.statuses.update(second="ABORTED"))
+        first.take_all("abc", BEGUN_AT, lambda _: executions.statuses.update(second="ABORTED"))
 
         assert [holder(store, key) for key in "abc"] == ["first"] * 3
 
@@ -248,7 +268,7 @@ class TestManyAtOnce:
         claimed = Claim(execution_arn="second", run="x", claimed_at=datetime.now(UTC) - timedelta(minutes=3))
         store.put(BUCKET, "b", claimed.model_dump_json().encode())
         with pytest.raises(ClaimHeldError):
-            claims(store, "first").take_all("abc", waits.append)
+            claims(store, "first").take_all("abc", BEGUN_AT, waits.append)
         assert waits == []
 
     @given(
@@ -285,7 +305,7 @@ def _take_in_turns(store: InMemoryObjectStore, wanted: Sequence[set[str]], turns
             ended.add(one)
             return
         try:
-            actors[one].take_all(left[:1], pause)
+            actors[one].take_all(left[:1], BEGUN_AT, pause)
         except TimeoutError:
             return
         except ClaimHeldError:

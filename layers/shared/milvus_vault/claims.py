@@ -60,7 +60,7 @@ class ClaimHeldError(Exception):
     """Another execution holds the claim. Callers turn it into one of their errors."""
 
     def __init__(self, holder: Claim, key: str, status: str) -> None:
-        """`status` of its execution: one of `RUNNING`, or `SUCCEEDED` while this one waited: see `Claims.take_all`."""
+        """`status` of its execution: one of `RUNNING`, or `SUCCEEDED` beside this one: see `Claims.take_all`."""
         super().__init__(holder.execution_arn)
         self.holder = holder
         self.key = key
@@ -93,7 +93,12 @@ class Claims:
         """Return whether a claim is of this execution, or of one that ended without success: see `holder`."""
         return status in DIED or claim.execution_arn == self._mine.execution_arn
 
-    def take(self, key: str, has_outlived: Callable[[], bool] = lambda: False, waited_for: str = "") -> Claim | None:
+    def take(
+        self,
+        key: str,
+        has_outlived: Callable[[], bool] = lambda: False,
+        stays: Callable[[Claim], bool] = lambda _: False,
+    ) -> Claim | None:
         """Take a claim, and return that of the ended execution which held it before, if any.
 
         Taking it twice in one execution is fine, and returns that execution's own claim. Raises `ClaimHeldError`.
@@ -103,7 +108,7 @@ class Claims:
             has_outlived: Whether the claim is older than its execution can be, asked once the claim was read. Then it
                 is taken over as well where nobody can tell whether that runs, which is right only for what a redriven
                 one cannot harm.
-            waited_for: ARN of an execution whose claim is awaited: that stays its own if it succeeded meanwhile.
+            stays: Whether the claim of an execution that succeeded stays its own all the same.
         """
         body = self._mine.model_dump_json().encode()
         if self._store.put_if_absent(self._bucket, key, body):
@@ -111,33 +116,37 @@ class Claims:
             return None
         found = self._read(key)
         if found is None:
-            return self.take(key, has_outlived, waited_for)
+            return self.take(key, has_outlived, stays)
         claim, etag = found
         if claim.execution_arn == self._mine.execution_arn:
             return claim
         status = self._status(claim)
         if status in RUNNING and not (status == "UNKNOWN" and has_outlived()):
             raise ClaimHeldError(claim, key, status)
-        if status == "SUCCEEDED" and claim.execution_arn == waited_for:
+        if status == "SUCCEEDED" and stays(claim):
             raise ClaimHeldError(claim, key, status)
         if not self._store.put_if_unchanged(self._bucket, key, body, etag):
             # Somebody else was faster: look again, and most likely find it held.
-            return self.take(key, has_outlived, waited_for)
+            return self.take(key, has_outlived, stays)
         return claim
 
-    def take_all(self, keys: Iterable[str], pause: Callable[[float], None] = time.sleep) -> None:
-        """Take the claims at many keys, several at a time.
+    def take_all(self, keys: Iterable[str], begun_at: datetime, pause: Callable[[float], None] = time.sleep) -> None:
+        """Take the claims at many keys, several at a time, for an execution that began at a time.
 
         Two executions that begin together may each get some of them first. That whose ARN sorts behind is then refused
         and gives back what it has; the other one waits for that, some ten seconds at most, so that one of them wins:
-        also where that was not refused, and has done by then what both were to do. Raises `ClaimHeldError`.
+        also where that has succeeded meanwhile, and so has done what both were to do. Raises `ClaimHeldError`.
         """
 
         def take(key: str) -> None:
             waited_for = ""
+
+            def stays(claim: Claim) -> bool:
+                return claim.execution_arn == waited_for or claim.claimed_at >= begun_at
+
             for left in reversed(range(_PAUSES + 1)):
                 try:
-                    self.take(key, waited_for=waited_for)
+                    self.take(key, stays=stays)
                 except ClaimHeldError as err:
                     if not left or err.status not in RUNNING or not self._waits_for(err.holder):
                         raise

@@ -214,3 +214,16 @@ def test_of_a_call_that_ran_short_of_time_nothing_is_remembered(store: InMemoryO
     assert remembered(store) is None
     assert answer(store, repair=repair).is_done
     assert remembered(store) is not None
+
+
+def test_documents_that_name_all_objects_are_compared_in_pieces(
+    store: InMemoryObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("milvus_vault.archive.reader.ONE_PIECE_BYTES", 0)
+    whole: list[str] = []
+    get = store.get
+    monkeypatch.setattr(store, "get", lambda bucket, key: (whole.append(key), get(bucket, key))[1])
+
+    assert verify(store).status == "intact"
+
+    assert not any(key.endswith(("full_meta.json", "segment_meta.json")) for key in whole)

@@ -8,6 +8,7 @@ that hold rows of the sample.
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import batched
@@ -189,12 +190,13 @@ class DrillProof:
     ) -> list[tuple[int, ArchivedCollection]]:
         """Return those of some collections that can be compared, as far as there was time to ask."""
         ready = []
-        archived_ones = each(lambda numbered: find(numbered[1].source), some)
-        for turn, ((index, drilled), archived) in enumerate(zip(some, archived_ones, strict=True)):
-            if turn and not self._has_time():
-                break
-            if self._is_ready(drilled, archived):
-                ready.append((index, archived))
+        # Closed also where it is asked in vain: nothing is to be read on beside what comes then.
+        with closing(each(lambda numbered: find(numbered[1].source), some)) as found:
+            for turn, ((index, drilled), archived) in enumerate(zip(some, found, strict=True)):
+                if turn and not self._has_time():
+                    break
+                if self._is_ready(drilled, archived):
+                    ready.append((index, archived))
         return ready
 
     def _wait_seconds(self, done: int, first: DrilledCollection) -> int:

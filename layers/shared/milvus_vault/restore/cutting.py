@@ -101,10 +101,9 @@ class Cutting:
                     seen.add_rows(segment, self._read(key, read_timestamps))
             # A log of 16 MiB takes up to 180 MiB while it is read (714 for four of them).
             with self._ahead:
-                times_of = each(
+                for times in each(
                     lambda key: self._read(key, read_deletes).timestamps, cut.deletes, threads=_OPENED_AHEAD
-                )
-                for times in times_of:
+                ):
                     seen.add_deletes(times)
             if cut.compositions:
                 self._compose(index, cut.compositions)

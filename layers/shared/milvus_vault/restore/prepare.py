@@ -271,7 +271,8 @@ class RestorePreparation(RestoreDecider):
                 execution_arn=self.execution_arn,
             ):
                 self.run.delete([name for name in self.run.names() if name != CLAIM])
-            target_claims.take_all(claim_key(self.staging_prefix, self.storage, target) for target in targets)
+            keys = (claim_key(self.staging_prefix, self.storage, target) for target in targets)
+            target_claims.take_all(keys, self.started_at)
         except ClaimHeldError as err:
             raise target_claimed(err.holder, err.status, err.key) from err
 

@@ -63,10 +63,8 @@ class ContentComparison:
         except BackupDamagedError:
             collections = ()
         rest = collections[progress.next_collection :]
-        others = each(
-            self._others, rest, threads=SMALL_REQUESTS_AT_A_TIME, weight=list_bytes, max_weight=LISTS_AT_A_TIME_BYTES
-        )
-        for number, other in enumerate(others, start=1):
+        limits = {"threads": SMALL_REQUESTS_AT_A_TIME, "max_weight": LISTS_AT_A_TIME_BYTES}
+        for number, other in enumerate(each(self._others, rest, weight=list_bytes, **limits), start=1):
             progress, is_through = self._compare(other, progress)
             if not is_through:
                 self.run.write(COMPARED, progress)
