@@ -152,6 +152,22 @@ def test_each_repetition_is_told_with_its_reason(api: FakeApi) -> None:
     ]  # fmt: skip
 
 
+def test_an_api_that_cannot_be_reached_is_told_once_until_it_answers(api: FakeApi) -> None:
+    told: list[str] = []
+    vault = VaultClient(api.url, session(), on_repetition=told.append)
+    api.answers = [Answer(0, closes=True)] * (2 * transport.ATTEMPTS)
+
+    for _ in range(2):
+        with pytest.raises(ApiUnavailableError, match="cannot be reached"):
+            list(vault.list_collections())
+    assert len(told) == 1
+
+    list(vault.list_collections())
+    api.answers = [Answer(0, closes=True)]
+    list(vault.list_collections())
+    assert told == [told[0]] * 2
+
+
 @pytest.mark.parametrize(
     ("error", "status"), [("MilvusAuthenticationError", 502), ("AnswerTimeoutError", 422), ("InternalFault", 500)]
 )

@@ -38,6 +38,8 @@ PAGES = {
     "/backups/today/restore": "Restore today",
     f"/backups/today/collections/default.{LONG}": f"default.{LONG}",
     "/diff?a=yesterday&b=today": "From yesterday to today",
+    "/diff?a=yesterday": "Compare two backups",
+    "/diff?a=yesterday&b=nope": "Compare two backups",
     "/runs": "Runs",
     "/runs/backup-now": "Backup",
     "/runs/restore-bad": "Restore of today",
@@ -245,6 +247,18 @@ def test_what_grew_is_found_within_two_clicks(page: Page) -> None:
     page.get_by_role("link", name="What grew since yesterday").click()
     page.get_by_role("link", name=f"default.{LONG}").click()
     expect(page.get_by_role("heading", name="Partitions")).to_be_visible()
+
+
+def test_any_two_backups_are_compared_by_the_keyboard_alone(page: Page) -> None:
+    page.goto("/backups/today")
+    page.get_by_role("link", name="Compare with…").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Second backup")).to_have_value("today")
+    page.get_by_label("First backup").focus()
+    page.keyboard.type("yesterday")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("From yesterday to today")
+    expect(page.get_by_label("First backup")).to_have_value("yesterday")
 
 
 def test_names_of_errors_stay_whole_beside_long_names(page: Page, filled: FakeApi) -> None:

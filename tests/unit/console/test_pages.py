@@ -125,6 +125,13 @@ def test_text_from_elsewhere_is_text(api: FakeApi, browser: Browser) -> None:
     assert (refused.status, '"><b>' in refused.text) == (409, False)
 
 
+@pytest.mark.parametrize("path", ["/", "/new-schedule"])
+def test_what_the_first_incremental_backup_copies_is_told_beside_the_choice(browser: Browser, path: str) -> None:
+    page = browser.get(path).text
+    assert page.count("copies only what no other incremental backup has: the first, everything.") == 1
+    assert '<select id="f-mode" name="mode" aria-describedby="h-mode">' in page
+
+
 def test_a_backup_is_created(api: FakeApi, browser: Browser) -> None:
     started = browser.post("/backups", name="mine", mode="incremental", collections="shop.*, default.articles")
     assert started.status == 303
@@ -329,6 +336,57 @@ def test_what_grew_is_one_click_from_the_overview(api: FakeApi, browser: Browser
     assert "default.large" not in browser.get("/diff?a=yesterday&b=today&q=SMALL").text
 
 
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("?a=first", "The second backup is missing."),
+        ("?b=first", "The first backup is missing."),
+        ("", "is shown"),
+        ("?a=first&b=nope", "there is no backup &#39;nope&#39;"),
+    ],
+)
+def test_two_backups_are_chosen_to_compare(api: FakeApi, browser: Browser, query: str, told: str) -> None:
+    api.backups |= {name: backup(name, number) for number, name in enumerate(("second", "first"))}
+    api.backups["odd"] = backup("odd", status="damaged", damage="its marker is lost")
+    answer = browser.get(f"/diff{query}")
+    assert (answer.status, told in answer.text) == (404 if "nope" in query else 200, True)
+    assert re.findall(r'<option value="(\w+)">', answer.text) == ["second", "first"]
+    for name in ("a", "b"):
+        given = re.findall(rf"[?&]{name}=(\w+)", query)
+        assert f'name="{name}" value="{"".join(given)}" list="recent"' in answer.text
+    assert 'href="/diff?b=first"' in browser.get("/backups/first").text
+    assert 'href="/diff"' in browser.get("/backups").text
+
+
+@pytest.mark.parametrize(
+    ("older", "compared_with"),
+    [
+        # By hand, of one collection: with the last one of its kind, not with the schedule's.
+        ([("night", "nightly", 4, "complete"), ("all", None, 4, "complete"), ("hand", None, 1, "complete")], "hand"),
+        ([("bad", None, 1, "partial"), ("night", "nightly", 4, "complete"), ("all", None, 4, "complete")], "night"),
+        ([("bad", None, 1, "partial")], ""),
+    ],
+)
+def test_a_backup_by_hand_is_compared_with_the_last_of_its_kind(
+    api: FakeApi, browser: Browser, older: list[tuple[str, str | None, int, str]], compared_with: str
+) -> None:
+    api.backups["now"] = backup("now")
+    for number, (name, schedule, count, status) in enumerate(older, 1):
+        api.backups[name] = backup(name, number, schedule=schedule, collection_count=count, status=status)
+    found = [compared_with] if compared_with else []
+    for path in ("/", "/backups/now"):
+        assert re.findall(r'href="/diff\?a=(\w+)&amp;b=now"', browser.get(path).text) == found
+
+
+def test_a_backup_of_a_schedule_is_compared_with_the_complete_one_before(api: FakeApi, browser: Browser) -> None:
+    api.backups["now"] = backup("now", schedule="nightly")
+    api.backups["half"] = backup("half", 1, schedule="nightly", status="partial")
+    api.backups["hand"] = backup("hand", 2)
+    api.backups["good"] = backup("good", 3, schedule="nightly")
+    for path in ("/", "/backups/now"):
+        assert re.findall(r'href="/diff\?a=(\w+)&amp;b=now"', browser.get(path).text) == ["good"]
+
+
 def test_many_collections_are_shown_a_page_at_a_time(api: FakeApi, browser: Browser) -> None:
     one = backup("first").collections[0]
     many = tuple(one.model_copy(update={"name": f"c{n:03}", "size_bytes": 1000 - n}) for n in range(250))
@@ -487,7 +545,7 @@ def test_what_the_api_refuses_is_shown_with_what_to_do(api: FakeApi, browser: Br
 def test_a_form_that_is_not_right_is_refused_in_words(api: FakeApi, browser: Browser, form: dict[str, str]) -> None:
     refused = browser.post("/backups", **form)
     assert (refused.status, "InvalidRequestError" in refused.text) == (409, True)
-    assert f'name="name" value="{form["name"]}"' in refused.text
+    assert f'name="name" type="text" value="{form["name"]}"' in refused.text
     assert "backup_name" not in refused.text
     assert sent(api, "POST") == []
 

@@ -222,7 +222,12 @@ def test_documents_that_name_all_objects_are_compared_in_pieces(
     monkeypatch.setattr("milvus_vault.archive.reader.ONE_PIECE_BYTES", 0)
     whole: list[str] = []
     get = store.get
-    monkeypatch.setattr(store, "get", lambda bucket, key: (whole.append(key), get(bucket, key))[1])
+
+    def get_and_tell(bucket: str, key: str) -> bytes:
+        whole.append(key)
+        return get(bucket, key)
+
+    monkeypatch.setattr(store, "get", get_and_tell)
 
     assert verify(store).status == "intact"
 

@@ -128,13 +128,15 @@ class Transport:
             attempts: how often a request is sent at most.
             pause_seconds: before the first repetition; each further pause is twice as long. An answer with Retry-After
                 says how long it is at least.
-            on_repetition: called with the reason before a request is sent again.
+            on_repetition: called with the reason before a request is sent again; of an API that cannot be reached
+                once until it answers.
         """
         self.url = url.rstrip("/")
         self._caller = caller
         self._attempts = attempts
         self._pause_seconds = pause_seconds
         self._on_repetition = on_repetition
+        self._last_unreachable = ""
 
     @cached_property
     def _http(self) -> urllib3.PoolManager:
@@ -179,12 +181,16 @@ class Transport:
                 if is_last or not (is_repeatable or isinstance(err, _NEVER_SENT)):
                     raise self._unreachable(err) from err
                 reason = self._unreachable(err).message
+                if reason != self._last_unreachable:
+                    self._on_repetition(reason)
+                self._last_unreachable = reason
             except ValueError:
                 # Which it quotes: a secret, perhaps.
                 msg = f"the API at {self.url} cannot be asked: something has a character that no header may have"
                 hint = "See the AWS credentials, the idempotency key and the proxy of the environment."
                 raise InvalidRequestError(msg, hint=hint) from None
             else:
+                self._last_unreachable = ""
                 if _is_success(answer):
                     return answer.data
                 error = error_of(answer.status, answer.data, self.url)
@@ -192,8 +198,7 @@ class Transport:
                 pause = max(pause, _retry_after(answer.headers))
                 if is_last or not may_repeat or not _passes(answer.status, error) or pause > LONGEST_PAUSE_SECONDS:
                     raise error
-                reason = error.message
-            self._on_repetition(reason)
+                self._on_repetition(error.message)
             time.sleep(pause)
         msg = f"{self._attempts} attempts are not at least one"
         raise ValueError(msg)

@@ -77,7 +77,8 @@ class VaultClient:
         Args:
             url: the stack's output `ApiUrl`.
             session: whose credentials sign; default: what the AWS configuration says.
-            on_repetition: called with the reason before a request is sent again.
+            on_repetition: called with the reason before a request is sent again; of an API that cannot be reached
+                once until it answers.
         """
         self.url = url
         self._caller = (

@@ -56,6 +56,8 @@ _SHOWN_RUNS = 5
 """Of those that run, and of those that failed."""
 _FAILED_RUNS = 20
 """Looked at for those: one acceptance has some ten that fail."""
+_RECENT = 100
+"""Backups that one is compared with, as many as the API's page has at most."""
 _NEWEST = 30
 """Backups of the chart."""
 _LOOKED_THROUGH = 500
@@ -198,10 +200,8 @@ class _Pages:
 
     def _problem(self, request: Request, err: VaultError) -> Response:
         err = self._told(err)
-        is_missing = isinstance(err, _NOT_THERE)
-        code = HTTPStatus.NOT_FOUND if is_missing else HTTPStatus.CONFLICT
         template = "problem_part" if request.query_params.get("part") else "problem"
-        return self._show(template, code, error=type(err).__name__, message=err.message, hint=err.hint)
+        return self._show(template, _code_of(err), error=type(err).__name__, message=err.message, hint=err.hint)
 
     def _show(self, template: str, code: HTTPStatus = HTTPStatus.OK, /, **values: object) -> Response:
         given = {"now": self._now(), "api_url": self._vault.url, "version": __version__}
@@ -214,7 +214,7 @@ class _Pages:
         if request.query_params.get("part"):
             return self._show("running", running=running)
         listed = self._vault.list_backups()
-        newest = list(islice(listed, 2 * _PAGE))
+        newest = list(islice(listed, _RECENT))
         # A damaged one says nothing of its size.
         sized = [one for one in newest[:_NEWEST] if one.status != "damaged"]
         history = history_chart((one.name, one.created_at, one.size_bytes, _copied(one)) for one in sized)
@@ -231,6 +231,7 @@ class _Pages:
             height=COLUMN_HEIGHT,
             running=running,
             form=Form(),
+            refusal=Refusal(),
             failed=list(islice((run for run in failed if not is_of_acceptance(run.backup_name)), _SHOWN_RUNS)),
         )
 
@@ -287,8 +288,8 @@ class _Pages:
         named = [one for one in found.collections if query.lower() in f"{one.database}.{one.name}".lower()]
         paging = _Paging.of(request, len(named), f"/backups/{quote(found.name, safe='')}")
         shown = sorted(named, key=lambda one: one.size_bytes, reverse=True)[paging.begin : paging.end]
-        listed = self._vault.list_backups(schedule=found.schedule or "", page_size=2 * _PAGE)
-        older = _before(found, islice(listed, 2 * _PAGE))
+        listed = self._vault.list_backups(schedule=found.schedule or "", page_size=_RECENT)
+        older = _before(found, islice(listed, _RECENT))
         code = HTTPStatus.CONFLICT if refusal.message else HTTPStatus.OK
         action = request.url.path.rpartition("/")[2] if refusal.message else ""
         return self._show(
@@ -305,16 +306,29 @@ class _Pages:
         )
 
     def diff(self, request: Request, _: Form) -> Response:
-        """Show what has changed from one backup to another, what has grown most first."""
-        a, b = (request.query_params.get(name, "") for name in ("a", "b"))
-        query = request.query_params.get("q", "").strip()
-        diff = self._vault.diff_backups(a, b, objects=False)
+        """Show what has changed from one backup to another, what has grown most first; ask for what is missing."""
+        a, b, query = (request.query_params.get(name, "").strip() for name in ("a", "b", "q"))
+        if not (a and b):
+            return self._choose(a, b, HTTPStatus.OK, Refusal())
+        try:
+            diff = self._vault.diff_backups(a, b, objects=False)
+        except VaultError as err:
+            return self._choose(a, b, _code_of(err), self._refused(err))
         named = [one for one in diff.collections if query.lower() in _name_of(one).lower()]
         paging = _Paging.of(request, len(named), "/diff")
         # What is new has not grown: a copy under another name would hide what has.
         shown = sorted(named, key=lambda one: (one.a is None, -_grown_bytes(one)))[paging.begin : paging.end]
         rows = [(_name_of(one), one, _grown_rows(one), _grown_bytes(one)) for one in shown]
-        return self._show("diff", diff=diff, rows=rows, paging=paging, q=query, a=a, b=b)
+        return self._show("diff", diff=diff, rows=rows, paging=paging, q=query, a=a, b=b, recent=self._recent())
+
+    def _choose(self, a: str, b: str, code: HTTPStatus, refusal: Refusal) -> Response:
+        """Ask for two backups to compare."""
+        return self._show("compare", code, a=a, b=b, recent=self._recent(), refusal=refusal)
+
+    def _recent(self) -> list[str]:
+        """Return names that are offered where two backups are chosen."""
+        listed = islice(self._vault.list_backups(page_size=_RECENT), _RECENT)
+        return [one.name for one in listed if one.status != "damaged"]
 
     def collection(self, request: Request, _: Form) -> Response:
         """Show what a backup holds of a collection."""
@@ -484,6 +498,10 @@ def _day(text: str) -> datetime | None:
         raise InvalidRequestError(msg, hint="Give it as year, month and day: 2030-01-31.") from err
 
 
+def _code_of(err: VaultError) -> HTTPStatus:
+    return HTTPStatus.NOT_FOUND if isinstance(err, _NOT_THERE) else HTTPStatus.CONFLICT
+
+
 def _name_of(found: CollectionDiff) -> str:
     """Return the name of a collection that differs, by the later backup if that has it."""
     of = found.b or found.a
@@ -499,9 +517,13 @@ def _grown_rows(found: CollectionDiff) -> int:
 
 
 def _before(of: BackupSummary, newest_first: Iterable[BackupSummary]) -> BackupSummary | None:
-    """Return the newest backup before another one, of its schedule if it has one."""
-    older = (one for one in newest_first if one.created_at < of.created_at and one.status != "damaged")
-    return next((one for one in older if of.schedule in {None, one.schedule}), None)
+    """Return the complete backup before another one: of its schedule, or of none with as many collections, else any."""
+    older = [one for one in newest_first if one.created_at < of.created_at and one.status == "complete"]
+    alike = (one for one in older if one.schedule == of.schedule)
+    if of.schedule:
+        return next(alike, None)
+    # A list does not tell which collections a backup has.
+    return next((one for one in alike if one.collection_count == of.collection_count), next(iter(older), None))
 
 
 def _copied(backup: BackupSummary) -> int:
