@@ -14,7 +14,7 @@ PYTHON = (sys.executable, "-I", "-S", "-B", "-c")
 IMPORT = "import sys; sys.path[:0] = sys.argv[1:]; import handler; assert callable(handler.handler)"
 MODULES = IMPORT + "; print(*sorted(sys.modules))"
 
-WRITE_REPORTS = {"PublishBackupFunction", "ReportRestoreFunction"}
+WRITE_REPORTS = {"PublishBackupFunction", "ReportRestoreFunction", "VerifyBackupFunction"}
 READ_LOGS = {"WriteRowsFunction", "CutCollectionsFunction", "CheckObjectsFunction", "ProveDrillFunction"}
 TALK_TO_MILVUS = {name for name, function in functions().items() if talks_to_milvus(function)}
 # What only copies starts the most, and cold: up to 16 at a time.
