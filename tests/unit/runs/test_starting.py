@@ -1,6 +1,6 @@
 import pytest
 
-from milvus_vault.errors import IdempotencyConflictError, RunEndedError, RunNotFoundError
+from milvus_vault.errors import IdempotencyConflictError, RunEndedError, RunNotFoundError, ServiceUnavailableError
 from milvus_vault.model.requests import BackupRequest
 from milvus_vault.runs.starting import find_started, start, stop_run
 from tests.support.fake_machines import FakeMachines, machines
@@ -66,3 +66,21 @@ def test_a_run_that_ends_while_it_is_being_stopped_is_not_said_to_be_stopped(
     monkeypatch.setattr(states, "stop", end_first)
     with pytest.raises(RunEndedError, match=f"has ended: {said}"):
         stop_run(machines(states), "prune-key", "enough")
+
+
+def test_a_run_that_was_stopped_is_so_though_nobody_tells_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    states = FakeMachines()
+    start(machines(states), "prune", REQUEST, "key")
+    stop = states.stop
+
+    def stop_and_fall_silent(execution_arn: str, cause: str) -> None:
+        stop(execution_arn, cause)
+        monkeypatch.setattr(states, "describe", throttled)
+
+    def throttled(_execution_arn: str) -> None:
+        msg = "Step Functions does not answer DescribeExecution: ThrottlingException"
+        raise ServiceUnavailableError(msg)
+
+    monkeypatch.setattr(states, "stop", stop_and_fall_silent)
+    stop_run(machines(states), "prune-key", "enough")
+    assert [one.status for one in states.found.values()] == ["ABORTED"]

@@ -3,7 +3,7 @@
 import json
 import uuid
 
-from milvus_vault.errors import IdempotencyConflictError, RunEndedError, RunNotFoundError
+from milvus_vault.errors import IdempotencyConflictError, RunEndedError, RunNotFoundError, ServiceUnavailableError
 from milvus_vault.model.base import Model
 from milvus_vault.model.executions import ExecutionDescription, StartedExecution
 from milvus_vault.model.names import run_id
@@ -55,7 +55,11 @@ def stop_run(machines: Machines, wanted: str, cause: str) -> None:
     if found.status == "RUNNING":
         machines.states.stop(found.arn, cause)
         # It may have ended first: Step Functions takes a stop of that as well, and changes nothing.
-        found = machines.describe(wanted)
+        try:
+            found = machines.describe(wanted)
+        except ServiceUnavailableError:
+            # The stop itself was taken: another one would be refused.
+            return
         if found.status in {"RUNNING", "ABORTED"}:
             return
     since = f" since {utc_second(found.ended_at)}" if found.ended_at else ""
