@@ -44,7 +44,7 @@ def handler(event: VerifyBackupRequest, context: LambdaContext) -> VerifyBackupR
         location = f"s3://{run.bucket}/{BackupLayout(run.prefix, request.backup_name).root}"
         progress = run.read(PROGRESS, VerifyProgress)
         page = render_verification_report(result, progress, location, event.execution.arn, datetime.now(UTC))
-        page_key = record_key(run.prefix, "reports", event.execution.arn, "html")
+        page_key = record_key(run.prefix, "reports/verify", event.execution.arn, "html")
         run.store.put(run.bucket, page_key, page, content_type=HTML)
         remember_paces(run, "verify", lambda: phases_of(follow_verify(run, event.execution.arn)))
     if request.repair:

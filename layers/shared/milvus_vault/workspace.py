@@ -127,13 +127,17 @@ class Workspace:
 
 
 def record_key(
-    prefix: str, what: Literal["executions", "failures", "reports"], execution_arn: str, ending: str = "json"
+    prefix: str,
+    what: Literal["executions", "failures", "reports", "reports/verify"],
+    execution_arn: str,
+    ending: str = "json",
 ) -> str:
     """Return the key of what is told of an execution: not among its run's files, which the next execution clears away.
 
     Args:
         prefix: The backup prefix.
-        what: Which run it works on, why it failed, or what it did.
+        what: Which run it works on, why it failed, or what it did. Pages of verifications have a folder of their own,
+            since a restore's execution may have the same name: an idempotency key is one for each kind of run.
         execution_arn: The execution.
         ending: `json` for programs, `html` to read.
     """

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from typing import Literal
 
 import pytest
 
@@ -132,16 +133,29 @@ def test_of_a_verification_it_is_told_what_was_found_and_not_what_its_states_tel
     assert (result["status"], result["read_count"], result["mended"]) == ("intact", 2, ["it"])
 
 
-@pytest.mark.parametrize("kind", ["restore", "verify"])
+@pytest.mark.parametrize(("kind", "folder"), [("restore", "reports"), ("verify", "reports/verify")])
 @pytest.mark.parametrize("ending", ["SUCCEEDED", "FAILED"])
-def test_the_report_of_a_run_is_linked_whatever_came_of_it(kind: RunKind, ending: str) -> None:
+def test_the_report_of_a_run_is_linked_whatever_came_of_it(
+    kind: RunKind, folder: Literal["reports", "reports/verify"], ending: str
+) -> None:
     store = InMemoryObjectStore("backups")
     states = states_with(ending, given='{"backup_name": "b"}', kind=kind)
     files = WorkingFiles(store, "backups", "p")
     assert describe_run(machines(states), files, f"{kind}-e", START).report_url is None
     (arn,) = states.found
-    store.put("backups", record_key("p", "reports", arn, "html"), b"<html>")
+    store.put("backups", record_key("p", folder, arn, "html"), b"<html>")
     assert describe_run(machines(states), files, f"{kind}-e", START).report_url is not None
+
+
+def test_the_report_of_a_verification_is_not_that_of_a_restore_with_the_same_key() -> None:
+    store, states = InMemoryObjectStore("backups"), FakeMachines()
+    for kind in ("restore", "verify"):
+        states.add(kind, "key", START, "SUCCEEDED", given='{"backup_name": "b"}')
+    restored, _ = states.found
+    store.put("backups", record_key("p", "reports", restored, "html"), b"<html>")
+    files = WorkingFiles(store, "backups", "p")
+    assert describe_run(machines(states), files, "restore-key", START).report_url is not None
+    assert describe_run(machines(states), files, "verify-key", START).report_url is None
 
 
 @pytest.mark.parametrize(("to", "has_report"), [("", True), (', "to": {"bucket": "archive"}', False)])

@@ -65,8 +65,10 @@ class WorkingFiles:
 
     def report_link(self, kind: RunKind, execution_arn: str, backup: str | None) -> str | None:
         """Return where the HTML report of a run that has ended can be read for an hour; None where there is none."""
-        if kind in {"restore", "verify"}:
+        if kind == "restore":
             key = record_key(self.prefix, "reports", execution_arn, "html")
+        elif kind == "verify":
+            key = record_key(self.prefix, "reports/verify", execution_arn, "html")
         elif kind in {"backup", "export"} and backup:
             key = BackupLayout(self.prefix, backup).report
         else:
