@@ -178,3 +178,14 @@ def test_rows_lose_no_character_to_the_locale(monkeypatch: pytest.MonkeyPatch) -
     output.line("世界\n", is_json=False)
     data, heading, rest = written.getvalue().partition(b"\n")
     assert (json.loads(data.decode("ascii")), heading, rest.decode()) == ({"a": "世界 👩"}, b"\n", "世界\n")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+@pytest.mark.parametrize("words", ["list", "-o json list", "-o json runs", "verify a"])
+def test_no_command_fails_for_want_of_a_stream(api: FakeApi, closed: str, words: str) -> None:
+    api.backups = {"a": backup("a")}
+    api.runs = {"backup-1": [run("backup-1")]}
+    environment = {**os.environ, "PYTHONPATH": str(CLI.parents[1])}
+    command = f"{sys.executable} -m milvus_vault.cli.main {words} {closed}"
+    done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")

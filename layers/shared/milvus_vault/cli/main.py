@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from pathlib import Path
 from types import FrameType
 
 import typer
@@ -36,17 +37,25 @@ def main() -> None:
     """Run the command line of this process, and exit."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
+    _open_what_was_closed()
     _let_every_character_through()
     # To look for some takes as long as to ask the API. They would only watch.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     sys.exit(run(sys.argv[1:]))
 
 
+def _open_what_was_closed() -> None:
+    """Let what is written to a stream that was closed before this program go nowhere."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - for as long as the program runs
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - for as long as the program runs
+
+
 def _let_every_character_through() -> None:
     """Let no text fail for want of a character in the encoding of the locale: another one stands for it."""
     codecs.register_error("plain", _plain)
     for stream in (sys.stdout, sys.stderr):
-        # What was closed before this program is None.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="plain")
 
