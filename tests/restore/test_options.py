@@ -91,7 +91,7 @@ def test_a_target_that_another_restore_goes_to_is_refused_by_name(
 def test_one_that_has_restored_meanwhile_is_told_as_done() -> None:
     claim = Claim(execution_arn="arn:aws:states:eu-west-1:1:execution:Restore:other", run="x", claimed_at=NOW)
     refusal = target_claimed(claim, "SUCCEEDED", "claims/key")
-    assert refusal.message.endswith(", which began together with this one, has restored to the same target")
+    assert refusal.message.endswith(" has restored to the same target since this one began")
     assert refusal.hint == "Look at what is there; start this one again if it is to replace that."
 
 

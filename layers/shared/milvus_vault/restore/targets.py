@@ -172,7 +172,7 @@ def target_claimed(holder: Claim, status: str, key: str = "") -> TargetClaimedEr
     `key` is that of the claim, to be deleted by hand where nobody can tell whether its execution runs.
     """
     if status == "SUCCEEDED":
-        msg = f"{named_run(holder.execution_arn)}, which began together with this one, has restored to the same target"
+        msg = f"{named_run(holder.execution_arn)} has restored to the same target since this one began"
         return TargetClaimedError(msg, hint="Look at what is there; start this one again if it is to replace that.")
     msg = f"{named_run(holder.execution_arn)} is restoring to the same target since {utc_second(holder.claimed_at)}"
     gone = f" If it is long gone, delete the claim {key}." if status == "UNKNOWN" and key else ""
