@@ -284,6 +284,37 @@ def test_damage_of_contents_stays_where_a_deep_verification_cannot_read_them(sto
     assert verify(store, run="verify-3").status == "damaged"
 
 
+def test_damage_of_contents_stays_where_a_verification_by_checksum_finds_the_same_object(
+    store: InMemoryObjectStore,
+) -> None:
+    keys = backup(store, checksums={ONE: checksum_of(OBJECTS[ONE], "SHA256")})
+    change_below_s3(store, keys[ONE], flip(OBJECTS[ONE]))
+    assert verify(store, level="deep").status == "damaged"
+
+    store.checksums[keys[ONE]] = checksum_of(flip(OBJECTS[ONE]), "SHA256")
+    by_checksum = verify(store, run="verify-2", level="checksum")
+    assert (by_checksum.status, by_checksum.problem_count) == ("damaged", 2)
+    assert "S3 keeps the checksum" in by_checksum.cause
+
+    assert verify(store, run="verify-3").status == "damaged"
+
+
+def test_damage_of_contents_stays_that_a_deep_one_finds_during_one_by_checksum(store: InMemoryObjectStore) -> None:
+    keys = backup(store, checksums={ONE: checksum_of(OBJECTS[ONE], "SHA256")})
+    change_below_s3(store, keys[ONE], flip(OBJECTS[ONE]))
+    store.checksums[keys[ONE]] = checksum_of(flip(OBJECTS[ONE]), "SHA256")
+
+    def verify_deeply(operation: str, _bucket: str, key: str) -> None:
+        if operation == "put" and key.endswith("/verify-1/check/done-0.json"):
+            store.before = lambda *_: None
+            assert verify(store, run="verify-2", level="deep").status == "damaged"
+
+    store.before = verify_deeply
+    assert verify(store, level="checksum").status == "damaged"
+
+    assert verify(store, run="verify-3").status == "damaged"
+
+
 def test_of_an_object_in_the_pool_the_next_backup_is_told(store: InMemoryObjectStore) -> None:
     keys = backup(store, is_pooled=True)
     backup(store, name="full")

@@ -289,8 +289,11 @@ class BackupVerification:
                             "damaged": {key: texts[key] for key in found.damaged},
                         }
                     ),
+                    # At another level it stays, see `_damaged_contents`.
                     "known_damage": {
-                        key: text for key, text in progress.known_damage.items() if key not in settled | texts.keys()
+                        key: text
+                        for key, text in progress.known_damage.items()
+                        if not (is_deep and key in settled | texts.keys())
                     },
                     "doubts": doubts,
                     "problems": (*progress.problems, *(texts[key] for key in found.damaged), *found.unlocked)[
@@ -355,11 +358,12 @@ class BackupVerification:
         """Write down what was found; `settled` are objects of which known damage was not found again."""
         other = self._ended_meanwhile(progress)
         if other is not None:
+            found_again = _damaged_contents(self.options, progress)
             # What was known before it has carried on.
             known = {
                 key: text
                 for key, text in other.damaged_contents.items()
-                if not (is_pooled(key) or key in settled or key in progress.checked.damaged)
+                if not (is_pooled(key) or key in settled or key in found_again)
             }
             progress = progress.model_copy(update={"known_damage": known})
         if other is not None and other.status == "damaged":
@@ -515,10 +519,18 @@ def _warnings(found: VerifyProgress) -> tuple[str, ...]:
     return (f"{found.too_large} object(s) of more than {limit} were not read",) if found.too_large else ()
 
 
+def _damaged_contents(options: VerifyOptions, found: VerifyProgress) -> dict[str, str]:
+    """Return what was found that is kept until the objects are read again: what a checksum tells is not of contents."""
+    return found.checked.damaged if options.level == "deep" else {}
+
+
 def _record(run: Workspace, request: VerifyRequest, found: VerifyProgress, now: datetime) -> None:
     """Write what was found into the catalogue, in place of an earlier verification."""
-    damaged = found.checked.damaged if request.level == "deep" else {}
-    damaged = damaged | found.known_damage | {key: doubt.problem for key, doubt in found.doubts.items()}
+    damaged = (
+        _damaged_contents(request, found)
+        | found.known_damage
+        | {key: doubt.problem for key, doubt in found.doubts.items()}
+    )
     verification = Verification(
         **found.verified(request),
         verified_at=now,
