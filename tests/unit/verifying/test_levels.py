@@ -208,6 +208,22 @@ def test_what_another_one_finds_and_writes_down_meanwhile_stays(
     assert Catalogue(store, BUCKET, PREFIX).get("books").damage == ""
 
 
+@pytest.mark.parametrize("level", ["quick", "deep"])
+def test_one_that_is_called_again_after_its_end_forgets_nothing_that_another_one_found_since(
+    store: InMemoryObjectStore, level: VerifyLevel
+) -> None:
+    """Its page could not be written, for example."""
+    keys = backup(store)
+    assert verify(store, level=level).status == "intact"
+    change_below_s3(store, keys[OTHER], flip(OBJECTS[OTHER]))
+    assert verify(store, run="verify-2", level="deep").status == "damaged"
+
+    assert verify(store, level=level).status == "intact"
+
+    assert remembered(store).run == "verify-2"
+    assert verify(store, run="verify-3").status == "damaged"
+
+
 def test_what_a_deep_one_reads_as_it_should_be_no_quick_one_brings_back_that_ends_meanwhile(
     store: InMemoryObjectStore,
 ) -> None:

@@ -377,8 +377,26 @@ class BackupVerification:
         problems += [doubt.of_another for doubt in progress.doubts.values()]
         self._check_stays(progress)
         ended = progress.model_copy(update={"is_done": True, "problems": tuple(dict.fromkeys(problems))[:MAX_PROBLEMS]})
+        # Once: what another one finds after that stays when this one is called again.
+        self._remember(ended)
         self.run.write(PROGRESS, ended)
         return ended
+
+    def _remember(self, found: VerifyProgress) -> None:
+        """Write what was found into the catalogue, in place of an earlier verification."""
+        damaged = _damaged_contents(self.options, found) | found.known_damage
+        damaged |= {key: doubt.problem for key, doubt in found.doubts.items()}
+        verification = Verification(
+            **found.verified(self.options),
+            verified_at=self.now,
+            status=found.status,
+            run=self.run.run,
+            problems=found.found,
+            damaged_contents=dict(islice(damaged.items(), MAX_PROBLEMS)),
+            next_position=found.next_position,
+        )
+        key = CatalogueKeys(self.run.prefix).verification(self.layout.name)
+        self.run.store.put(self.run.bucket, key, seal(verification))
 
     def _ended_meanwhile(self, progress: VerifyProgress) -> Verification | None:
         """Return the verification that was remembered since this one began."""
@@ -475,8 +493,6 @@ def verify_backup(
             options=request,
             check_count=check_count,
         ).verify()
-    if found.is_done:
-        _record(run, request, found, now)
     return _result(run, request, found, repaired, compared, check_count)
 
 
@@ -522,23 +538,3 @@ def _warnings(found: VerifyProgress) -> tuple[str, ...]:
 def _damaged_contents(options: VerifyOptions, found: VerifyProgress) -> dict[str, str]:
     """Return what was found that is kept until the objects are read again: what a checksum tells is not of contents."""
     return found.checked.damaged if options.level == "deep" else {}
-
-
-def _record(run: Workspace, request: VerifyRequest, found: VerifyProgress, now: datetime) -> None:
-    """Write what was found into the catalogue, in place of an earlier verification."""
-    damaged = (
-        _damaged_contents(request, found)
-        | found.known_damage
-        | {key: doubt.problem for key, doubt in found.doubts.items()}
-    )
-    verification = Verification(
-        **found.verified(request),
-        verified_at=now,
-        status=found.status,
-        run=run.run,
-        problems=found.found,
-        damaged_contents=dict(islice(damaged.items(), MAX_PROBLEMS)),
-        next_position=found.next_position,
-    )
-    key = CatalogueKeys(run.prefix).verification(request.backup_name)
-    run.store.put(run.bucket, key, seal(verification))
