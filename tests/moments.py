@@ -125,7 +125,7 @@ class Outcome(NamedTuple):
     rounds: int
     backup_seconds: float
     operations: int
-    """Acknowledged while the backup was made."""
+    """On their way at some time while the backup was made."""
     keys: int
     """Restored keys that have the row that they should."""
     keys_expected: int
@@ -302,7 +302,7 @@ def try_out(vault: Vault, plan: Plan) -> Outcome:
         list(manifest.get("warnings", ())),
         rounds,
         ended - started,
-        sum(started <= done.sent and done.acknowledged <= ended for done in log),
+        sum(done.acknowledged >= started and done.sent <= ended for done in log),
         sum((there.get(key) == number) if moments else (key in there) for key, number in expected.items()),
         len(expected),
     )

@@ -202,7 +202,8 @@ def test_damage_is_of_those_that_list_it_until_the_next_backup_heals_it(deployme
     for name, expected in problems.items():
         failure = ended[name].failure
         assert failure.error == "BackupDamagedError"
-        assert {*failure.cause.partition("is damaged: ")[2].split("; ")} == expected
+        told = failure.cause.partition("\nHint: ")[0]
+        assert {*told.partition("is damaged: ")[2].split("; ")} == expected
     refused = vault_runs.fail(
         deployment,
         "Restore",

@@ -261,7 +261,8 @@ class TestPreparing:
         deployment.prepare_restore()
         claims = store.bucket("milvus").documents
         held = claims.below("staging/claims/")
-        other = json.loads(claims[held[0]].body) | {"execution_arn": "other", "run": "restore-b-0"}
+        older = {"execution_arn": "other", "run": "restore-b-0", "claimed_at": "2020-01-01T00:00:00Z"}
+        other = json.loads(claims[held[0]].body) | older
         for key in held:
             store.put("milvus", key, json.dumps(other).encode())
 
