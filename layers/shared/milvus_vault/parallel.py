@@ -39,6 +39,8 @@ def each[Item, Result](
     At most `threads` results exist that were not yet asked for, so that a slow reader does not fill the
     memory. Items whose weights together exceed `max_weight` are not worked on at a time, and a single one that does is
     worked on alone. An exception of `function` is raised in place of its result; what runs then is waited for.
+    Whoever keeps it by a name, and may fail or stop before its end, closes it: a traceback would keep it, and what it
+    began would go on beside whatever comes then.
     """
     with ThreadPoolExecutor(threads) as executor:
         pending: deque[tuple[Future[Result], int]] = deque()

@@ -63,17 +63,25 @@ class ContentComparison:
         except BackupDamagedError:
             collections = ()
         rest = collections[progress.next_collection :]
-        limits = {"threads": SMALL_REQUESTS_AT_A_TIME, "max_weight": LISTS_AT_A_TIME_BYTES}
-        for number, other in enumerate(each(self._others, rest, weight=list_bytes, **limits), start=1):
-            progress, is_through = self._compare(other, progress)
-            if not is_through:
-                self.run.write(COMPARED, progress)
-                return progress
-            progress = progress.model_copy(update={"next_collection": progress.next_collection + 1, "damaged": ()})
-            if number % _NOTED_AT_A_TIME == 0:
-                self.run.write(COMPARED, progress)
-                if self.seconds_left() < STOP_SECONDS:
+        with closing(
+            each(
+                self._others,
+                rest,
+                threads=SMALL_REQUESTS_AT_A_TIME,
+                weight=list_bytes,
+                max_weight=LISTS_AT_A_TIME_BYTES,
+            )
+        ) as others:
+            for number, other in enumerate(others, start=1):
+                progress, is_through = self._compare(other, progress)
+                if not is_through:
+                    self.run.write(COMPARED, progress)
                     return progress
+                progress = progress.model_copy(update={"next_collection": progress.next_collection + 1, "damaged": ()})
+                if number % _NOTED_AT_A_TIME == 0:
+                    self.run.write(COMPARED, progress)
+                    if self.seconds_left() < STOP_SECONDS:
+                        return progress
         progress = progress.model_copy(update={"is_done": True})
         self.run.write(COMPARED, progress)
         return progress
